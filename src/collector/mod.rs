@@ -1,0 +1,1 @@
+//! collector: see the module's parts.

@@ -1,0 +1,1 @@
+//! definitions: see the module's parts.

@@ -1,0 +1,1 @@
+//! domain: see the module's parts.

@@ -1,0 +1,1 @@
+//! guardrails: see the module's parts.

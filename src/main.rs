@@ -1,0 +1,2 @@
+//! The `serin` program.
+fn main() {}

@@ -1,0 +1,1 @@
+//! routing: see the module's parts.
