@@ -1,1 +1,56 @@
-//! clock.
+//! The only reader of time: the system's clock, and one that tests set by hand.
+
+use crate::domain::Timestamp;
+use std::sync::{
+    Arc,
+    atomic::{AtomicI64, Ordering},
+};
+
+/// Where "now" comes from.
+#[derive(Debug, Clone, Default)]
+pub enum Clock {
+    /// The system's clock.
+    #[default]
+    System,
+    /// A clock that moves only when told to.
+    Manual(ManualClock),
+}
+
+impl Clock {
+    /// The present moment.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        match self {
+            #[allow(
+                clippy::disallowed_methods,
+                reason = "the one place that reads the system's clock"
+            )]
+            Self::System => Timestamp::now(),
+            Self::Manual(clock) => clock.now(),
+        }
+    }
+}
+
+/// A clock for tests; clones share the time.
+#[derive(Debug, Clone, Default)]
+pub struct ManualClock(Arc<AtomicI64>);
+
+impl ManualClock {
+    /// Stands at `now`, kept to the millisecond.
+    #[must_use]
+    pub fn at(now: Timestamp) -> Self {
+        Self(Arc::new(AtomicI64::new(now.as_millisecond())))
+    }
+
+    /// The time it stands at.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        Timestamp::from_millisecond(self.0.load(Ordering::Relaxed)).unwrap_or_default()
+    }
+
+    /// Moves it forward.
+    pub fn advance(&self, by: std::time::Duration) {
+        let millis = i64::try_from(by.as_millis()).unwrap_or(i64::MAX);
+        self.0.fetch_add(millis, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,90 @@
+//! What may be asked: imperative, and refusable.
+
+use super::{
+    allocation::Holdout,
+    experiment::{ExperimentSpec, FreezeCause},
+    guardrail::Breach,
+    id::{Environment, ExperimentId, PromptName},
+    prompt::{PromptDraft, VersionRef},
+};
+
+/// Who asks, and why; lands in the log with every event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Origin {
+    /// `file:<path>`, `guardrail:<name>`, `api`, `schedule`, `system`.
+    pub actor: String,
+    /// In words.
+    pub reason: String,
+}
+
+impl Origin {
+    /// Puts the two together.
+    #[must_use]
+    pub fn new(actor: impl Into<String>, reason: impl Into<String>) -> Self {
+        Self {
+            actor: actor.into(),
+            reason: reason.into(),
+        }
+    }
+}
+
+/// A request to change something. A person, a file, a timer and a guardrail all take this road.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Command {
+    /// Register a version; the same content again under the same semver changes nothing.
+    RegisterPrompt {
+        /// The prompt.
+        name: PromptName,
+        /// The version.
+        draft: Box<PromptDraft>,
+        /// Environments that have no gate: the first version is deployed to them.
+        environments: Vec<Environment>,
+    },
+    /// Serve a version in an environment.
+    DeployPrompt {
+        /// The prompt.
+        name: PromptName,
+        /// The environment.
+        environment: Environment,
+        /// The version.
+        version: VersionRef,
+    },
+    /// Create an experiment or change its design; then follow a changed wish (`status`).
+    PutExperiment(Box<ExperimentSpec>),
+    /// Start a draft, a scheduled or a stopped one.
+    StartExperiment(ExperimentId),
+    /// End it; everyone is back on the deployed version.
+    StopExperiment(ExperimentId),
+    /// Keep the split, advance nothing.
+    HoldExperiment {
+        /// Which.
+        id: ExperimentId,
+        /// The evidence when a guardrail asks.
+        breach: Option<Box<Breach>>,
+    },
+    /// Give every unit control's version, latched.
+    FreezeExperiment {
+        /// Which.
+        id: ExperimentId,
+        /// Why.
+        cause: FreezeCause,
+    },
+    /// Lift a freeze or a hold by hand.
+    ResumeExperiment(ExperimentId),
+    /// Deploy the candidate (the last variant) and end the experiment.
+    PromoteExperiment(ExperimentId),
+    /// Write a guardrail's alert down, once per evidence period.
+    RecordAlert {
+        /// Which.
+        id: ExperimentId,
+        /// The evidence.
+        breach: Box<Breach>,
+    },
+    /// Change the share of units kept out of every experiment.
+    SetHoldout(Option<Holdout>),
+    /// Sign new receipts with a new key; old receipts stay good.
+    RotateReceiptKey {
+        /// The new key.
+        secret: [u8; 16],
+    },
+}

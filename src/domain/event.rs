@@ -1,0 +1,206 @@
+//! What happened: past tense, applied and never judged; the stored, versioned format of the control log.
+
+use super::{
+    Timestamp,
+    allocation::Holdout,
+    experiment::{ExperimentSpec, FreezeCause, PinnedVersion},
+    guardrail::Breach,
+    id::{Environment, ExperimentId, ExperimentKey, PromptKey, PromptName, Revision, VersionNumber},
+    prompt::PromptVersion,
+};
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+/// The version of the event format that is written today.
+pub const FORMAT: u32 = 1;
+
+/// A fact.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum Event {
+    /// A prompt version exists from now on.
+    PromptRegistered {
+        /// The prompt.
+        prompt: PromptName,
+        /// What stands for it in counters.
+        key: PromptKey,
+        /// The version.
+        version: Arc<PromptVersion>,
+    },
+    /// An environment serves a version.
+    PromptDeployed {
+        /// The prompt.
+        prompt: PromptName,
+        /// The environment.
+        environment: Environment,
+        /// The version served now.
+        version: VersionNumber,
+        /// The version served before.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        previous: Option<VersionNumber>,
+    },
+    /// An experiment exists.
+    ExperimentCreated {
+        /// What stands for it in receipts and cells.
+        key: ExperimentKey,
+        /// The design.
+        spec: Arc<ExperimentSpec>,
+    },
+    /// Its design changed.
+    ExperimentChanged {
+        /// The design from now on.
+        spec: Arc<ExperimentSpec>,
+        /// The versions of the arms from now on; empty while it is not live.
+        pinned: Vec<PinnedVersion>,
+    },
+    /// It will start at its time.
+    ExperimentScheduled {
+        /// Which.
+        id: ExperimentId,
+    },
+    /// It is live.
+    ExperimentStarted {
+        /// Which.
+        id: ExperimentId,
+        /// The versions of the arms.
+        pinned: Vec<PinnedVersion>,
+    },
+    /// It keeps its split and advances nothing.
+    ExperimentHeld {
+        /// Which.
+        id: ExperimentId,
+        /// The evidence when a guardrail asked.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        breach: Option<Box<Breach>>,
+    },
+    /// Every unit gets control's version.
+    ExperimentFrozen {
+        /// Which.
+        id: ExperimentId,
+        /// Why, with the whole evidence.
+        cause: FreezeCause,
+    },
+    /// A person lifted the freeze or the hold.
+    ExperimentResumed {
+        /// Which.
+        id: ExperimentId,
+        /// The versions of the arms.
+        pinned: Vec<PinnedVersion>,
+    },
+    /// It is over.
+    ExperimentStopped {
+        /// Which.
+        id: ExperimentId,
+    },
+    /// The candidate was deployed and the experiment is over.
+    ExperimentPromoted {
+        /// Which.
+        id: ExperimentId,
+        /// The deployed version.
+        version: VersionNumber,
+    },
+    /// A guardrail that only alerts was breached.
+    GuardrailAlerted {
+        /// Which.
+        id: ExperimentId,
+        /// The evidence.
+        breach: Box<Breach>,
+    },
+    /// The share of units kept out of every experiment changed.
+    HoldoutChanged {
+        /// The holdout from now on.
+        holdout: Option<Holdout>,
+    },
+    /// New receipts are signed with this key.
+    ReceiptKeyAdded {
+        /// Its id, found in the receipt.
+        key_id: u8,
+        /// The key, 32 hex digits; never shown outside the log.
+        secret: String,
+    },
+}
+
+impl Event {
+    /// The experiment it is about.
+    #[must_use]
+    pub fn experiment(&self) -> Option<&ExperimentId> {
+        match self {
+            Self::ExperimentCreated { spec, .. } | Self::ExperimentChanged { spec, .. } => Some(&spec.id),
+            Self::ExperimentScheduled { id }
+            | Self::ExperimentStarted { id, .. }
+            | Self::ExperimentHeld { id, .. }
+            | Self::ExperimentFrozen { id, .. }
+            | Self::ExperimentResumed { id, .. }
+            | Self::ExperimentStopped { id }
+            | Self::ExperimentPromoted { id, .. }
+            | Self::GuardrailAlerted { id, .. } => Some(id),
+            Self::PromptRegistered { .. }
+            | Self::PromptDeployed { .. }
+            | Self::HoldoutChanged { .. }
+            | Self::ReceiptKeyAdded { .. } => None,
+        }
+    }
+}
+
+/// An event with who, when and why: an entry of the control log.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Recorded {
+    /// The entry's number.
+    pub revision: Revision,
+    /// When.
+    pub at: Timestamp,
+    /// Who.
+    pub actor: String,
+    /// Why.
+    pub reason: String,
+    /// What.
+    pub event: Event,
+}
+
+/// Why a stored event cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum EventFormatError {
+    /// Written by a newer release.
+    #[error("event format {0} is newer than this release reads ({FORMAT})")]
+    Newer(u32),
+    /// Not an event.
+    #[error("not a stored event: {0}")]
+    Shape(#[from] serde_json::Error),
+}
+
+#[derive(Serialize)]
+struct Stored<'a> {
+    v: u32,
+    #[serde(flatten)]
+    event: &'a Event,
+}
+
+impl Event {
+    /// The stored form: JSON with the format's version in `v`.
+    ///
+    /// # Errors
+    /// [`EventFormatError::Shape`] when a value has no JSON form.
+    pub fn to_stored(&self) -> Result<String, EventFormatError> {
+        Ok(serde_json::to_string(&Stored {
+            v: FORMAT,
+            event: self,
+        })?)
+    }
+
+    /// Reads a stored form of this or an older release: old JSON is rewritten step by step before it is parsed.
+    ///
+    /// # Errors
+    /// [`EventFormatError`] for a newer format or text that is no event.
+    pub fn from_stored(text: &str) -> Result<Self, EventFormatError> {
+        let mut json: serde_json::Value = serde_json::from_str(text)?;
+        let version = json.get("v").and_then(serde_json::Value::as_u64).unwrap_or(0);
+        let version = u32::try_from(version).unwrap_or(u32::MAX);
+        if version > FORMAT {
+            return Err(EventFormatError::Newer(version));
+        }
+        if let Some(object) = json.as_object_mut() {
+            object.remove("v");
+        }
+        Ok(serde_json::from_value(json)?)
+    }
+}

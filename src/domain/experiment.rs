@@ -1,0 +1,494 @@
+//! Experiments: as designed, and as they live.
+
+use super::{
+    Timestamp,
+    allocation::LayerSlots,
+    guardrail::{Breach, GuardrailSpec},
+    id::{
+        ArmIndex, AttributeName, Environment, Epoch, ExperimentId, ExperimentKey, MetricKey, PromptName,
+        Revision, VariantName, VersionNumber,
+    },
+    metric::{BUILT_IN, Goal, Measure, MeasureSource, MetricKind, MetricSpec},
+    prompt::VersionRef,
+    rollout::RolloutPlan,
+};
+use serde::{Deserialize, Serialize};
+use std::{collections::BTreeMap, fmt, sync::Arc};
+
+/// The most variants one experiment may have at a time.
+pub const MOST_VARIANTS: usize = 32;
+
+/// What kind of question an experiment is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ExperimentKind {
+    /// A/B/n: the split is constant, the enrolled share may be ramped.
+    Experiment,
+    /// The last variant's share grows by stage.
+    Canary,
+}
+
+/// What the file wants; the log may overrule it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum WantedStatus {
+    /// Not started yet.
+    Draft,
+    /// Live.
+    Running,
+    /// Over.
+    Stopped,
+}
+
+/// One arm.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Variant {
+    /// Its name.
+    pub name: VariantName,
+    /// The prompt version it serves.
+    pub version: VersionRef,
+    /// Its weight; shares are weight / sum. Finite and positive.
+    pub weight: f64,
+}
+
+/// An experiment as designed; the JSON form has the keys of the file.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ExperimentSpec {
+    /// The id, from the file's name or the caller.
+    pub id: ExperimentId,
+    /// The prompt under test.
+    pub prompt: PromptName,
+    /// The environment whose decisions it takes part in.
+    pub environment: Environment,
+    /// A/B/n or canary.
+    pub kind: ExperimentKind,
+    /// What the file wants.
+    pub status: WantedStatus,
+    /// Who answers for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<String>,
+    /// What it is to show.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hypothesis: Option<String>,
+    /// The context attribute that is randomised.
+    pub unit: AttributeName,
+    /// Common Expression Language over the context; absent: everyone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub audience: Option<String>,
+    /// The share of the audience that is enrolled, in [0, 1].
+    pub traffic: f64,
+    /// The salt of the assignment; absent: the id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub salt: Option<String>,
+    /// Not before this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start: Option<Timestamp>,
+    /// Not after this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub end: Option<Timestamp>,
+    /// Percent slots of a layer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub layer: Option<LayerSlots>,
+    /// The arms; the first is the control.
+    pub variants: Vec<Variant>,
+    /// What it is decided by.
+    #[serde(default)]
+    pub metrics: Vec<MetricSpec>,
+    /// What must hold.
+    #[serde(default)]
+    pub guardrails: Vec<GuardrailSpec>,
+    /// Stages of a growing share.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rollout: Option<RolloutPlan>,
+    /// Forced variants for named units, never counted.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub overrides: BTreeMap<VariantName, Vec<String>>,
+}
+
+impl ExperimentSpec {
+    /// The salt of the assignment.
+    #[must_use]
+    pub fn salt(&self) -> &str {
+        self.salt.as_deref().unwrap_or(self.id.as_str())
+    }
+
+    /// The control's name: the first variant's.
+    #[must_use]
+    pub fn control(&self) -> Option<&Variant> {
+        self.variants.first()
+    }
+
+    /// The enrolled share of the audience in the first rollout stage, in [0, 1].
+    #[must_use]
+    pub fn enrolled_share(&self) -> f64 {
+        match (self.kind, self.first_stage_share()) {
+            (ExperimentKind::Experiment, Some(share)) => self.traffic * share,
+            _ => self.traffic,
+        }
+    }
+
+    /// The weights in force, in the order of the variants: as written, or for a canary with stages the last
+    /// variant's share of the first stage with the others in proportion to their weights.
+    ///
+    /// Weights 50 and 50 with a stage of share 0.01 give 0.99 and 0.01.
+    #[must_use]
+    pub fn weights(&self) -> Vec<f64> {
+        let written: Vec<f64> = self.variants.iter().map(|variant| variant.weight).collect();
+        let (ExperimentKind::Canary, Some(share), Some((_, others))) =
+            (self.kind, self.first_stage_share(), written.split_last())
+        else {
+            return written;
+        };
+        let sum: f64 = others.iter().sum();
+        others
+            .iter()
+            .map(|weight| (1.0 - share) * weight / sum)
+            .chain([share])
+            .collect()
+    }
+
+    fn first_stage_share(&self) -> Option<f64> {
+        Some(self.rollout.as_ref()?.stages.first()?.share)
+    }
+
+    /// Whether two designs route alike: the same split, traffic, audience, versions and unit. When they do not, a
+    /// live experiment starts a new epoch.
+    #[must_use]
+    pub fn routes_like(&self, other: &Self) -> bool {
+        self.prompt == other.prompt
+            && self.environment == other.environment
+            && self.unit == other.unit
+            && self.audience == other.audience
+            && self.enrolled_share() == other.enrolled_share()
+            && self.salt() == other.salt()
+            && self.layer == other.layer
+            && self.weights() == other.weights()
+            && self.overrides == other.overrides
+            && self.variants.len() == other.variants.len()
+            && self
+                .variants
+                .iter()
+                .zip(&other.variants)
+                .all(|(a, b)| a.name == b.name && a.version == b.version)
+    }
+
+    /// What the experiment counts, with keys from `intern`: declared metrics first, then the built-in ones, then
+    /// numbers that guardrails turn into rates.
+    pub fn measures(&self, mut intern: impl FnMut(&str) -> MetricKey) -> Vec<Measure> {
+        let mut measures = Vec::with_capacity(self.metrics.len() + BUILT_IN.len() + self.guardrails.len());
+        let guarded = |name: &str| {
+            self.guardrails
+                .iter()
+                .any(|guardrail| guardrail.measure_name() == name)
+        };
+        for metric in &self.metrics {
+            measures.push(Measure {
+                key: intern(metric.name.as_str()),
+                name: metric.name.to_string(),
+                kind: metric.kind,
+                goal: metric.goal,
+                cap: metric.cap,
+                source: MeasureSource::Declared {
+                    primary: metric.primary,
+                },
+                guarded: guarded(metric.name.as_str()),
+            });
+        }
+        for (name, kind, goal) in BUILT_IN {
+            if measures.iter().all(|measure| measure.name != name) {
+                let key = intern(name);
+                let source = MeasureSource::BuiltIn;
+                measures.push(Measure {
+                    key,
+                    name: name.to_owned(),
+                    kind,
+                    goal,
+                    cap: None,
+                    source,
+                    guarded: guarded(name),
+                });
+            }
+        }
+        for guardrail in &self.guardrails {
+            let name = guardrail.measure_name();
+            if let Some(limit) = guardrail.above
+                && measures.iter().all(|measure| measure.name != name)
+            {
+                measures.push(Measure {
+                    key: intern(&name),
+                    name,
+                    kind: MetricKind::Rate,
+                    goal: Goal::Decrease,
+                    cap: None,
+                    source: MeasureSource::Above {
+                        metric: guardrail.metric.clone(),
+                        limit,
+                    },
+                    guarded: true,
+                });
+            }
+        }
+        measures
+    }
+}
+
+/// Where an experiment is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// Designed, not started.
+    Draft,
+    /// To start at its time.
+    Scheduled,
+    /// Live.
+    Running,
+    /// Live; the split stays, nothing advances.
+    Holding,
+    /// Every unit gets control's version; latched until a person resumes.
+    Frozen,
+    /// The candidate was deployed.
+    Promoted,
+    /// Over; everyone gets the deployed version.
+    Stopped,
+}
+
+impl State {
+    /// All of them, for one-hot metrics.
+    pub const ALL: [Self; 7] = [
+        Self::Draft,
+        Self::Scheduled,
+        Self::Running,
+        Self::Holding,
+        Self::Frozen,
+        Self::Promoted,
+        Self::Stopped,
+    ];
+
+    /// The name in JSON, metrics and messages.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Draft => "draft",
+            Self::Scheduled => "scheduled",
+            Self::Running => "running",
+            Self::Holding => "holding",
+            Self::Frozen => "frozen",
+            Self::Promoted => "promoted",
+            Self::Stopped => "stopped",
+        }
+    }
+
+    /// Whether units are being split.
+    #[must_use]
+    pub fn splits(self) -> bool {
+        matches!(self, Self::Running | Self::Holding)
+    }
+
+    /// Whether it takes part in decisions at all.
+    #[must_use]
+    pub fn is_live(self) -> bool {
+        matches!(
+            self,
+            Self::Scheduled | Self::Running | Self::Holding | Self::Frozen
+        )
+    }
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A variant's version as it was at the start: what a revert can rely on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PinnedVersion {
+    /// The arm.
+    pub variant: VariantName,
+    /// The version's number.
+    pub version: VersionNumber,
+    /// The digest of its content and config.
+    pub digest: String,
+}
+
+/// One arm's share in an epoch.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ArmShare {
+    /// The arm.
+    pub arm: ArmIndex,
+    /// Its share of the enrolled units, in (0, 1].
+    pub share: f64,
+}
+
+/// A stretch with one allocation and one state.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EpochRecord {
+    /// Its number.
+    pub epoch: Epoch,
+    /// When it began.
+    pub since: Timestamp,
+    /// The state in it.
+    pub state: State,
+    /// The control arm.
+    pub control: ArmIndex,
+    /// The arms and their shares; empty unless units are split.
+    pub shares: Vec<ArmShare>,
+}
+
+impl EpochRecord {
+    /// The share of `arm` among itself and control: the chance that a unit of the two is on `arm`.
+    #[must_use]
+    pub fn share_against_control(&self, arm: ArmIndex) -> Option<f64> {
+        let share = |wanted| {
+            self.shares
+                .iter()
+                .find(|share| share.arm == wanted)
+                .map(|share| share.share)
+        };
+        let (candidate, control) = (share(arm)?, share(self.control)?);
+        Some(candidate / (candidate + control))
+    }
+}
+
+/// Why an experiment is frozen.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FreezeCause {
+    /// A guardrail was breached.
+    Guardrail(Box<Breach>),
+    /// A person asked for it.
+    Manual,
+}
+
+impl FreezeCause {
+    /// A short word for metrics: the guardrail's name, or `manual`.
+    #[must_use]
+    pub fn label(&self) -> &str {
+        match self {
+            Self::Guardrail(breach) => &breach.guardrail,
+            Self::Manual => "manual",
+        }
+    }
+}
+
+/// A freeze as it happened.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct FreezeRecord {
+    /// The log entry.
+    pub revision: Revision,
+    /// When.
+    pub at: Timestamp,
+    /// Who.
+    pub actor: String,
+    /// In words.
+    pub reason: String,
+    /// With the whole evidence.
+    pub cause: FreezeCause,
+}
+
+/// The time axis of the guardrails' evidence: when it began, and how long each restart block is.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EvidenceClock {
+    /// Outcomes of this epoch and later ones count.
+    pub since_epoch: Epoch,
+    /// When that epoch began.
+    pub since: Timestamp,
+    /// The length of a restart block, in seconds, at least 1.
+    pub block_s: i64,
+}
+
+/// Restart blocks per evidence period, the first included.
+pub const RESTART_BLOCKS: usize = 32;
+
+impl EvidenceClock {
+    /// The block of an assignment made at `second` (Unix time): 0 … 31; earlier ones count as 0.
+    #[must_use]
+    pub fn block(&self, second: i64) -> usize {
+        let block = (second - self.since.as_second()).max(0) / self.block_s.max(1);
+        usize::try_from(block)
+            .unwrap_or(usize::MAX)
+            .min(RESTART_BLOCKS - 1)
+    }
+}
+
+/// An experiment as it lives: its design, its state and everything the log says about it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Experiment {
+    /// What stands for it in receipts and cells.
+    pub key: ExperimentKey,
+    /// The design in force.
+    pub spec: Arc<ExperimentSpec>,
+    /// Where it is in its life.
+    pub state: State,
+    /// Every arm it ever had; an [`ArmIndex`] points here.
+    pub arms: Vec<VariantName>,
+    /// What it counts.
+    pub measures: Vec<Measure>,
+    /// Every epoch, the present one last; empty before the first start.
+    pub epochs: Vec<EpochRecord>,
+    /// The versions the arms serve, pinned at start and at each change.
+    pub pinned: Vec<PinnedVersion>,
+    /// The log entry of its first start: the order of the walk.
+    pub started: Option<Revision>,
+    /// The freeze that holds until a person resumes.
+    pub freeze: Option<FreezeRecord>,
+    /// Why it is holding, in words.
+    pub hold: Option<String>,
+    /// Guardrails that alerted in this evidence period.
+    pub alerted: Vec<String>,
+    /// The time axis of the guardrails' evidence; none before the first start.
+    pub evidence: Option<EvidenceClock>,
+    /// When it was created.
+    pub created_at: Timestamp,
+    /// The last change.
+    pub changed_at: Timestamp,
+    /// The log entry of the last change.
+    pub revision: Revision,
+}
+
+impl Experiment {
+    /// The present epoch; 0 before the first start.
+    #[must_use]
+    pub fn epoch(&self) -> Epoch {
+        self.epochs.last().map_or(Epoch(0), |record| record.epoch)
+    }
+
+    /// The last epoch in which units were split: where an outcome without a receipt belongs.
+    #[must_use]
+    pub fn counting_epoch(&self) -> Option<&EpochRecord> {
+        self.epochs.iter().rev().find(|record| record.state.splits())
+    }
+
+    /// The record of an epoch.
+    #[must_use]
+    pub fn epoch_record(&self, epoch: Epoch) -> Option<&EpochRecord> {
+        // Epochs are numbered from 1 without gaps.
+        let index = usize::try_from(epoch.0).ok()?.checked_sub(1)?;
+        self.epochs.get(index)
+    }
+
+    /// The arm with this name.
+    #[must_use]
+    pub fn arm(&self, name: &str) -> Option<ArmIndex> {
+        let index = self.arms.iter().position(|arm| arm.as_str() == name)?;
+        u8::try_from(index).ok().map(ArmIndex)
+    }
+
+    /// The name of an arm.
+    #[must_use]
+    pub fn arm_name(&self, arm: ArmIndex) -> Option<&VariantName> {
+        self.arms.get(usize::from(arm.0))
+    }
+
+    /// The measure with this name.
+    #[must_use]
+    pub fn measure(&self, name: &str) -> Option<&Measure> {
+        self.measures.iter().find(|measure| measure.name == name)
+    }
+
+    /// The version pinned for a variant.
+    #[must_use]
+    pub fn pinned_version(&self, variant: &VariantName) -> Option<&PinnedVersion> {
+        self.pinned.iter().find(|pinned| pinned.variant == *variant)
+    }
+}

@@ -1,0 +1,124 @@
+//! Guardrails: a metric with a bound that must hold while an experiment runs, and the evidence of a breach.
+
+use super::{
+    Timestamp, duration_text,
+    id::{Epoch, MetricName, VariantName},
+};
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+/// The false-freeze budget of one candidate version, shared by its guardrails.
+pub const ALPHA: f64 = 0.01;
+/// A freeze needs at least this many distinct bad units of the candidate.
+pub const LEAST_BAD_UNITS: u64 = 5;
+
+/// The bound.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Limit {
+    /// Harm starts at this multiple of control's rate at the same time; in (1, 16).
+    MaxRatio(f64),
+    /// Harm starts at this rate, whatever control does; in (0, 1).
+    MaxRate(f64),
+}
+
+/// What a breach does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnBreach {
+    /// Stop the rollout and give every unit control's version.
+    Freeze,
+    /// Keep the split, advance nothing.
+    Hold,
+    /// Only say so.
+    Alert,
+}
+
+/// A guardrail as an experiment declares it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct GuardrailSpec {
+    /// The metric; a rate where lower is better, or a number together with `above`.
+    pub metric: MetricName,
+    /// Turns a number into a rate: the share of values above this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub above: Option<f64>,
+    /// The bound.
+    #[serde(flatten)]
+    pub limit: Limit,
+    /// What a breach does; absent: freeze, and for `max_rate` hold while control breaches the same limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_breach: Option<OnBreach>,
+    /// The age at which an assignment enters the test.
+    #[serde(default, with = "duration_text")]
+    pub settle: Duration,
+}
+
+impl GuardrailSpec {
+    /// The name of the measure whose bad units are counted: the metric, or `latency_ms>4000`.
+    #[must_use]
+    pub fn measure_name(&self) -> String {
+        self.above.map_or_else(
+            || self.metric.to_string(),
+            |limit| super::metric::above_name(&self.metric, limit),
+        )
+    }
+}
+
+/// A guardrail's answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// Data on both arms and no sign of harm that would matter.
+    Pass,
+    /// Harm is proved.
+    Breach,
+    /// Too little data to say; never a pass.
+    Inconclusive,
+    /// One arm has no data at all; never a pass.
+    NoData,
+}
+
+/// What was counted on one arm.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ArmCounts {
+    /// The arm.
+    pub variant: VariantName,
+    /// Distinct units with at least one bad outcome.
+    pub bad_units: u64,
+    /// Reported outcomes of the metric.
+    pub observations: u64,
+    /// Bad outcomes per reported outcome; absent before the first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate: Option<f64>,
+}
+
+/// Everything a person needs to understand a breach, stored in the event word for word.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Breach {
+    /// The guardrail's name: its measure.
+    pub guardrail: String,
+    /// Its bound.
+    pub limit: Limit,
+    /// What it does on a breach, as decided for this breach.
+    pub action: OnBreach,
+    /// The control arm's counts.
+    pub control: ArmCounts,
+    /// The candidate arm's counts.
+    pub candidate: ArmCounts,
+    /// The candidate's share of the two arms when it crossed.
+    pub share: f64,
+    /// Natural logarithm of the e-value.
+    pub log_e: f64,
+    /// The logarithm at which it freezes: ln(guardrails / alpha).
+    pub log_threshold: f64,
+    /// The false-freeze budget.
+    pub alpha: f64,
+    /// The epoch it was found in.
+    pub epoch: Epoch,
+    /// When the evidence began to be gathered.
+    pub evidence_since: Timestamp,
+    /// When the limit was crossed.
+    pub crossed_at: Timestamp,
+    /// The process that found it.
+    pub replica: String,
+}

@@ -1,0 +1,111 @@
+//! What is measured: metrics as declared, and the measures an experiment counts.
+
+use super::id::{MetricKey, MetricName};
+use serde::{Deserialize, Serialize};
+
+/// Values beyond ± this are refused, so that sums and squares of them stay finite and exact enough.
+pub const LARGEST_VALUE: f64 = 1e15;
+
+/// What a metric's values look like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MetricKind {
+    /// Yes or no per request: `true`/`false`, or 1/0.
+    Rate,
+    /// A number per request.
+    Mean,
+}
+
+/// Which direction is better.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Goal {
+    /// Higher is better.
+    Increase,
+    /// Lower is better.
+    Decrease,
+}
+
+/// A metric as an experiment declares it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct MetricSpec {
+    /// The name outcomes report it under.
+    pub name: MetricName,
+    /// Rate or mean.
+    pub kind: MetricKind,
+    /// The better direction.
+    pub goal: Goal,
+    /// The one metric the experiment is decided by.
+    #[serde(default)]
+    pub primary: bool,
+    /// Means only: larger values are clipped to this before they are summed, and counted as clipped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cap: Option<f64>,
+}
+
+/// The metrics every experiment understands without declaring them, lower is better except for quality.
+pub const BUILT_IN: [(&str, MetricKind, Goal); 7] = [
+    ("fallback", MetricKind::Rate, Goal::Decrease),
+    ("escalation", MetricKind::Rate, Goal::Decrease),
+    ("manual_correction", MetricKind::Rate, Goal::Decrease),
+    ("error", MetricKind::Rate, Goal::Decrease),
+    ("latency_ms", MetricKind::Mean, Goal::Decrease),
+    ("cost_usd", MetricKind::Mean, Goal::Decrease),
+    ("quality", MetricKind::Mean, Goal::Increase),
+];
+
+/// Built-in metrics that cannot be negative.
+pub const NEVER_NEGATIVE: [&str; 2] = ["latency_ms", "cost_usd"];
+
+/// Kind and goal of a built-in metric, or none for another name.
+#[must_use]
+pub fn built_in(name: &str) -> Option<(MetricKind, Goal)> {
+    BUILT_IN
+        .iter()
+        .find(|(built_in, ..)| *built_in == name)
+        .map(|&(_, kind, goal)| (kind, goal))
+}
+
+/// Where a measure's values come from.
+#[derive(Debug, Clone, PartialEq)]
+pub enum MeasureSource {
+    /// The file's `[[metrics]]`.
+    Declared {
+        /// Whether the experiment is decided by it.
+        primary: bool,
+    },
+    /// One of [`BUILT_IN`], counted when it is reported.
+    BuiltIn,
+    /// A number turned into a rate by a guardrail: 1 when the metric's value is above the limit.
+    Above {
+        /// The metric whose values are compared.
+        metric: MetricName,
+        /// The limit, in the metric's unit.
+        limit: f64,
+    },
+}
+
+/// One thing an experiment counts; each has cells of its own.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Measure {
+    /// The number that stands for it in cells.
+    pub key: MetricKey,
+    /// Its name: the metric's, or `latency_ms>4000` for a number turned into a rate.
+    pub name: String,
+    /// Rate or mean.
+    pub kind: MetricKind,
+    /// The better direction.
+    pub goal: Goal,
+    /// Larger values are clipped to this.
+    pub cap: Option<f64>,
+    /// Where its values come from.
+    pub source: MeasureSource,
+    /// Whether a guardrail watches it, so that its bad units are remembered. Always a rate where lower is better.
+    pub guarded: bool,
+}
+
+/// The name of the rate "share of values above the limit".
+#[must_use]
+pub fn above_name(metric: &MetricName, limit: f64) -> String {
+    format!("{metric}>{limit}")
+}

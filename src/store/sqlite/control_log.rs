@@ -1,0 +1,1 @@
+//! The control log in SQLite.

@@ -1,0 +1,4 @@
+//! The embedded store: SQLite files with a write-ahead log and full synchronisation.
+
+pub mod control_log;
+pub mod journal;
