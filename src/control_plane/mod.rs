@@ -1,1 +1,391 @@
-//! control_plane: see the module's parts.
+//! The fold: events → catalog → routing table, and the single writer that appends to the control log.
+//!
+//! [`ControlPlane`] takes a command through one road whoever asks: decide, append, apply, compile, publish. It never
+//! counts and never talks HTTP. Files, the command line, timers and guardrails call it.
+
+pub mod catalog;
+pub mod compile;
+pub mod decide;
+
+use crate::{
+    clock::Clock,
+    domain::{
+        Timestamp,
+        command::{Command, Origin},
+        event::Recorded,
+        id::{Environment, PromptName, Revision},
+    },
+    routing::live::LiveTable,
+    store::{ControlLog, error::StoreError},
+};
+use arc_swap::ArcSwap;
+use catalog::Catalog;
+use compile::{Unroutable, compile};
+use decide::{Rejection, decide};
+use parking_lot::Mutex;
+use std::sync::Arc;
+use tokio::sync::broadcast;
+
+/// Events a slow listener may lag behind before it misses some.
+const EVENT_BACKLOG: usize = 1024;
+/// Entries read from the log at a time.
+const READ_CHUNK: usize = 10_000;
+
+/// Why a command did not go through.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum SubmitError {
+    /// Refused: the caller can mend it.
+    #[error(transparent)]
+    Rejected(#[from] Rejection),
+    /// Not written: try again.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// What a command did.
+#[derive(Debug, Clone)]
+pub struct Submitted {
+    /// The log after it.
+    pub revision: Revision,
+    /// What happened; empty when nothing had to.
+    pub events: Vec<Arc<Recorded>>,
+}
+
+/// A refused command of a set, by its place in it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RefusedCommand {
+    /// Index into the submitted set.
+    pub index: usize,
+    /// Why.
+    pub rejection: Rejection,
+}
+
+/// Why a set of commands did not go through; nothing of it was done.
+#[derive(Debug, Clone, PartialEq)]
+pub enum SubmitAllError {
+    /// At least one was refused.
+    Rejected(Vec<RefusedCommand>),
+    /// Not written.
+    Store(StoreError),
+}
+
+/// What is published after every change.
+#[derive(Debug)]
+pub struct View {
+    /// The catalog in force.
+    pub catalog: Catalog,
+    /// Live experiments that take no part in decisions, and why.
+    pub unroutable: Unroutable,
+    /// Freezes that are in force here but could not be written yet.
+    pub unrecorded: usize,
+}
+
+/// Is told of every view before its table is swapped in, so that outcomes of its decisions are understood.
+pub type Subscriber = Box<dyn Fn(&View) + Send + Sync>;
+
+struct Writer {
+    log: Box<dyn ControlLog>,
+    /// Folded from the log alone.
+    recorded: Catalog,
+    /// Freezes that the store did not take; they hold here at once and are appended when it is back.
+    unrecorded: Vec<(Origin, Command)>,
+    subscribers: Vec<Subscriber>,
+}
+
+/// The single writer of the control log and the publisher of the routing table.
+pub struct ControlPlane {
+    writer: Mutex<Writer>,
+    view: ArcSwap<View>,
+    table: Arc<LiveTable>,
+    environment: Environment,
+    clock: Clock,
+    events: broadcast::Sender<Arc<Recorded>>,
+}
+
+impl std::fmt::Debug for ControlPlane {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ControlPlane")
+            .field("revision", &self.view().catalog.revision)
+            .finish_non_exhaustive()
+    }
+}
+
+impl ControlPlane {
+    /// Folds the log and publishes the first table.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the log cannot be read.
+    pub fn open(
+        log: Box<dyn ControlLog>,
+        table: Arc<LiveTable>,
+        environment: Environment,
+        clock: Clock,
+        subscribers: Vec<Subscriber>,
+    ) -> Result<Self, StoreError> {
+        let mut recorded = Catalog::default();
+        loop {
+            let entries = log.read(recorded.revision, READ_CHUNK)?;
+            if entries.is_empty() {
+                break;
+            }
+            entries.iter().for_each(|entry| recorded.apply(entry));
+        }
+        let view = View {
+            catalog: Catalog::default(),
+            unroutable: Unroutable::new(),
+            unrecorded: 0,
+        };
+        let plane = Self {
+            writer: Mutex::new(Writer {
+                log,
+                recorded,
+                unrecorded: Vec::new(),
+                subscribers,
+            }),
+            view: ArcSwap::from_pointee(view),
+            table,
+            environment,
+            clock,
+            events: broadcast::Sender::new(EVENT_BACKLOG),
+        };
+        plane.publish(&plane.writer.lock(), None);
+        Ok(plane)
+    }
+
+    /// The catalog in force and what is wrong with it.
+    #[must_use]
+    pub fn view(&self) -> Arc<View> {
+        self.view.load_full()
+    }
+
+    /// Every event from now on.
+    #[must_use]
+    pub fn events(&self) -> broadcast::Receiver<Arc<Recorded>> {
+        self.events.subscribe()
+    }
+
+    /// Up to `limit` entries of the log after a revision.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the log cannot be read.
+    pub fn history(&self, after: Revision, limit: usize) -> Result<Vec<Recorded>, StoreError> {
+        self.writer.lock().log.read(after, limit)
+    }
+
+    /// Decides, appends, applies, compiles and publishes one command. Blocks on the store.
+    ///
+    /// A freeze takes effect even when the store is down: it holds in this process at once and is written later.
+    ///
+    /// # Errors
+    /// [`SubmitError`]: refused, or not written.
+    pub fn submit(&self, origin: Origin, command: Command) -> Result<Submitted, SubmitError> {
+        let mut writer = self.writer.lock();
+        self.catch_up(&mut writer);
+        match self.append(&mut writer, &[(origin.clone(), command.clone())]) {
+            Ok(submitted) => Ok(submitted),
+            Err(SubmitAllError::Rejected(mut refused)) => match refused.pop() {
+                Some(refused) => Err(refused.rejection.into()),
+                None => Ok(Submitted {
+                    revision: writer.recorded.revision,
+                    events: Vec::new(),
+                }),
+            },
+            Err(SubmitAllError::Store(error)) => {
+                if let Command::FreezeExperiment { id, .. } = &command {
+                    tracing::error!(experiment = %id, %error, "the freeze could not be written; it holds here and is retried");
+                    let touched = writer.recorded.experiments.get(id).map(|e| e.spec.prompt.clone());
+                    writer.unrecorded.push((origin, command));
+                    self.publish(&writer, Some(touched.into_iter().collect()));
+                    return Ok(Submitted {
+                        revision: writer.recorded.revision,
+                        events: Vec::new(),
+                    });
+                }
+                Err(error.into())
+            }
+        }
+    }
+
+    /// The same for a set of commands, all or nothing, in one transaction. A command that only becomes possible
+    /// after a later one of the set is tried again after it.
+    ///
+    /// # Errors
+    /// [`SubmitAllError`]: every refused command, or the store's failure. Nothing was done.
+    pub fn submit_all(&self, commands: &[(Origin, Command)]) -> Result<Submitted, SubmitAllError> {
+        let mut writer = self.writer.lock();
+        self.catch_up(&mut writer);
+        self.append(&mut writer, commands)
+    }
+
+    /// What a set of commands would do, without doing it.
+    ///
+    /// # Errors
+    /// Every refused command.
+    pub fn rehearse(&self, commands: &[(Origin, Command)]) -> Result<Vec<Recorded>, Vec<RefusedCommand>> {
+        plan(&self.view().catalog, commands, self.clock.now()).map(|(entries, _)| entries)
+    }
+
+    /// Writes freezes that the store did not take before.
+    pub fn retry_unrecorded(&self) {
+        let mut writer = self.writer.lock();
+        self.catch_up(&mut writer);
+    }
+
+    fn catch_up(&self, writer: &mut Writer) {
+        while let Some(pending) = writer.unrecorded.first().cloned() {
+            match self.append_quietly(writer, std::slice::from_ref(&pending)) {
+                // A rejection means that the log has overtaken it: stopped meanwhile, or frozen already.
+                Ok(_) | Err(SubmitAllError::Rejected(_)) => {
+                    writer.unrecorded.remove(0);
+                    self.publish(writer, None);
+                }
+                Err(SubmitAllError::Store(_)) => return,
+            }
+        }
+    }
+
+    fn append(
+        &self,
+        writer: &mut Writer,
+        commands: &[(Origin, Command)],
+    ) -> Result<Submitted, SubmitAllError> {
+        let (submitted, touched) = self.append_quietly(writer, commands)?;
+        if !submitted.events.is_empty() {
+            self.publish(writer, touched);
+        }
+        Ok(submitted)
+    }
+
+    /// Everything but the publishing. The second value names the touched prompts; none means all.
+    fn append_quietly(
+        &self,
+        writer: &mut Writer,
+        commands: &[(Origin, Command)],
+    ) -> Result<(Submitted, Option<Vec<PromptName>>), SubmitAllError> {
+        // Another process may have appended: fold what it wrote and decide again.
+        loop {
+            let planned = plan(&writer.recorded, commands, self.clock.now());
+            let (entries, catalog) = planned.map_err(SubmitAllError::Rejected)?;
+            if entries.is_empty() {
+                let submitted = Submitted {
+                    revision: writer.recorded.revision,
+                    events: Vec::new(),
+                };
+                return Ok((submitted, Some(Vec::new())));
+            }
+            match writer.log.append(writer.recorded.revision, &entries) {
+                Ok(()) => {
+                    let mut touched = Some(Vec::new());
+                    for entry in &entries {
+                        match (catalog.touched(&entry.event), &mut touched) {
+                            (Some(prompt), Some(touched)) => touched.push(prompt.clone()),
+                            _ => touched = None,
+                        }
+                    }
+                    writer.recorded = catalog;
+                    let events: Vec<_> = entries.into_iter().map(Arc::new).collect();
+                    for event in &events {
+                        // Nobody listening is fine.
+                        let _ = self.events.send(Arc::clone(event));
+                    }
+                    return Ok((
+                        Submitted {
+                            revision: writer.recorded.revision,
+                            events,
+                        },
+                        touched,
+                    ));
+                }
+                Err(StoreError::Conflict { .. }) => {
+                    let missed = writer
+                        .log
+                        .read(writer.recorded.revision, READ_CHUNK)
+                        .map_err(SubmitAllError::Store)?;
+                    missed.iter().for_each(|entry| writer.recorded.apply(entry));
+                }
+                Err(error) => return Err(SubmitAllError::Store(error)),
+            }
+        }
+    }
+
+    /// Compiles and swaps the table. `touched` names the prompts that changed; none compiles all of them.
+    fn publish(&self, writer: &Writer, touched: Option<Vec<PromptName>>) {
+        let now = self.clock.now();
+        let mut catalog = writer.recorded.clone();
+        for (origin, command) in &writer.unrecorded {
+            let events = decide(&catalog, command, now).unwrap_or_default();
+            let revision = catalog.revision;
+            for event in events {
+                let Origin { actor, reason } = origin.clone();
+                catalog.apply(&Recorded {
+                    revision,
+                    at: now,
+                    actor,
+                    reason,
+                    event,
+                });
+            }
+        }
+        let before = self.view.load();
+        let table = self.table.load();
+        let previous = touched
+            .as_ref()
+            .map(|touched| (&**table, &before.unroutable, touched.as_slice()));
+        let compiled = compile(&catalog, &self.environment, now, previous);
+        for (id, reason) in &compiled.unroutable {
+            if before.unroutable.get(id) != Some(reason) {
+                tracing::error!(experiment = %id, reason, "unroutable: the prompt stays on its deployed version");
+            }
+        }
+        let view = View {
+            catalog,
+            unroutable: compiled.unroutable,
+            unrecorded: writer.unrecorded.len(),
+        };
+        writer.subscribers.iter().for_each(|subscriber| subscriber(&view));
+        self.view.store(Arc::new(view));
+        self.table.publish(Arc::new(compiled.table));
+    }
+}
+
+/// Decides a set of commands on a copy of the catalog.
+fn plan(
+    catalog: &Catalog,
+    commands: &[(Origin, Command)],
+    now: Timestamp,
+) -> Result<(Vec<Recorded>, Catalog), Vec<RefusedCommand>> {
+    let mut catalog = catalog.clone();
+    let mut entries = Vec::new();
+    let mut waiting: Vec<usize> = (0..commands.len()).collect();
+    loop {
+        let mut refused = Vec::new();
+        let before = waiting.len();
+        for index in waiting {
+            let (origin, command) = &commands[index];
+            match decide(&catalog, command, now) {
+                Ok(events) => {
+                    for event in events {
+                        let Origin { actor, reason } = origin.clone();
+                        let entry = Recorded {
+                            revision: Revision(catalog.revision.0 + 1),
+                            at: now,
+                            actor,
+                            reason,
+                            event,
+                        };
+                        catalog.apply(&entry);
+                        entries.push(entry);
+                    }
+                }
+                Err(rejection) => refused.push(RefusedCommand { index, rejection }),
+            }
+        }
+        if refused.is_empty() {
+            return Ok((entries, catalog));
+        }
+        if refused.len() == before {
+            return Err(refused);
+        }
+        waiting = refused.into_iter().map(|refused| refused.index).collect();
+    }
+}

@@ -1,0 +1,296 @@
+//! Catalog → `RoutingTable`. A broken experiment becomes unroutable and leaves its prompt on the deployed version;
+//! the others go on.
+
+use super::catalog::Catalog;
+use crate::{
+    domain::{
+        Timestamp,
+        experiment::{Experiment, State},
+        id::{Environment, ExperimentId, PromptName, VersionNumber},
+        prompt::{Prompt, PromptVersion, VersionRef},
+    },
+    routing::{
+        answer::{Answer, content_of},
+        audience::CompiledAudience,
+        hash::{self, ExperimentSeeds},
+        receipt::ReceiptKeys,
+        table::{Arms, PromptRoutes, Route, RoutedExperiment, RoutingTable, SlotRange},
+    },
+};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, atomic::AtomicU64},
+};
+
+/// Why live experiments take no part in decisions, by id.
+pub type Unroutable = BTreeMap<ExperimentId, String>;
+
+/// A table, and the experiments that could not be put into it.
+#[derive(Debug)]
+pub struct Compiled {
+    /// What decisions are made from.
+    pub table: RoutingTable,
+    /// What was left out, and why.
+    pub unroutable: Unroutable,
+}
+
+/// Compiles the catalog. With `previous` and the prompts touched since, only those are compiled anew; all others
+/// are shared with the previous table.
+#[must_use]
+pub fn compile(
+    catalog: &Catalog,
+    environment: &Environment,
+    now: Timestamp,
+    previous: Option<(&RoutingTable, &Unroutable, &[PromptName])>,
+) -> Compiled {
+    let mut by_prompt: HashMap<&PromptName, Vec<&Arc<Experiment>>> = HashMap::new();
+    for experiment in catalog
+        .experiments
+        .values()
+        .filter(|experiment| experiment.state.is_live())
+    {
+        by_prompt
+            .entry(&experiment.spec.prompt)
+            .or_default()
+            .push(experiment);
+    }
+    let mut unroutable = previous
+        .map(|(_, unroutable, _)| unroutable.clone())
+        .unwrap_or_default();
+    let mut prompts = previous
+        .map(|(table, ..)| table.prompts.clone())
+        .unwrap_or_default();
+    let known = Known::of(
+        previous.map(|(table, ..)| table),
+        previous.map(|(.., touched)| touched),
+    );
+    let touched: Vec<&Arc<Prompt>> = match previous {
+        Some((.., touched)) => touched
+            .iter()
+            .filter_map(|name| catalog.prompts.get(name))
+            .collect(),
+        None => catalog.prompts.values().collect(),
+    };
+    for prompt in touched {
+        unroutable.retain(|id, _| {
+            catalog
+                .experiments
+                .get(id)
+                .is_none_or(|e| e.spec.prompt != prompt.name)
+        });
+        let mut experiments = by_prompt.remove(&prompt.name).unwrap_or_default();
+        experiments
+            .sort_by_key(|experiment| (experiment.started.is_none(), experiment.started, experiment.key));
+        let routes = Prompts {
+            catalog,
+            prompt,
+            known: &known,
+        }
+        .compile(&experiments, &mut unroutable);
+        prompts.insert(prompt.name.as_str().into(), Arc::new(routes));
+    }
+    unroutable.retain(|id, _| {
+        catalog
+            .experiments
+            .get(id)
+            .is_some_and(|experiment| experiment.state.is_live())
+    });
+    let table = RoutingTable {
+        revision: catalog.revision,
+        published_at: now,
+        environment: environment.clone(),
+        receipt_keys: ReceiptKeys::new(catalog.receipt_keys.iter().copied()),
+        revision_text: catalog.revision.to_string().into_bytes().into(),
+        prompts,
+    };
+    Compiled { table, unroutable }
+}
+
+/// What a new table takes over from the previous one: compiled audiences and their error counters.
+#[derive(Default)]
+struct Known {
+    audiences: HashMap<String, Arc<CompiledAudience>>,
+    errors: HashMap<ExperimentId, Arc<AtomicU64>>,
+}
+
+impl Known {
+    fn of(previous: Option<&RoutingTable>, touched: Option<&[PromptName]>) -> Self {
+        let mut known = Self::default();
+        let (Some(table), Some(touched)) = (previous, touched) else {
+            return known;
+        };
+        for routes in touched.iter().filter_map(|name| table.prompts.get(name.as_str())) {
+            for experiment in routes
+                .environments
+                .iter()
+                .flat_map(|(_, route)| &route.experiments)
+            {
+                if let Some(audience) = &experiment.audience {
+                    known
+                        .audiences
+                        .insert(audience.source().to_owned(), Arc::clone(audience));
+                }
+                known
+                    .errors
+                    .insert(experiment.id.clone(), Arc::clone(&experiment.audience_errors));
+            }
+        }
+        known
+    }
+}
+
+struct Prompts<'a> {
+    catalog: &'a Catalog,
+    prompt: &'a Prompt,
+    known: &'a Known,
+}
+
+impl Prompts<'_> {
+    fn compile(&self, experiments: &[&Arc<Experiment>], unroutable: &mut Unroutable) -> PromptRoutes {
+        let mut contents: HashMap<VersionNumber, Arc<str>> = HashMap::new();
+        let mut environments = Vec::new();
+        for (environment, number) in &self.prompt.deployed {
+            let Some(deployed) = self.prompt.numbered(*number) else {
+                continue;
+            };
+            let mut routed = Vec::new();
+            for experiment in experiments
+                .iter()
+                .filter(|experiment| experiment.spec.environment == *environment)
+            {
+                match self.route(experiment, deployed, &mut contents) {
+                    Ok(route) => routed.push(route),
+                    Err(reason) => {
+                        unroutable.insert(experiment.spec.id.clone(), reason);
+                    }
+                }
+            }
+            let content = content(&mut contents, deployed);
+            let route = Route {
+                prompt: self.prompt.key,
+                overridden: routed.iter().any(|experiment| !experiment.overrides.is_empty()),
+                experiments: routed.into(),
+                deployed: Answer::new(&self.prompt.name, Arc::clone(deployed), content, None, None),
+            };
+            environments.push((environment.clone(), route));
+        }
+        PromptRoutes { environments }
+    }
+
+    fn route(
+        &self,
+        experiment: &Experiment,
+        deployed: &Arc<PromptVersion>,
+        contents: &mut HashMap<VersionNumber, Arc<str>>,
+    ) -> Result<RoutedExperiment, String> {
+        let spec = &experiment.spec;
+        let context = Some((&spec.id, experiment.state));
+        let mut answers = Vec::with_capacity(spec.variants.len());
+        for (variant, weight) in spec.variants.iter().zip(spec.weights()) {
+            let pinned = experiment.pinned_version(&variant.name);
+            let reference = pinned.map_or_else(
+                || variant.version.clone(),
+                |pinned| VersionRef::Number(pinned.version),
+            );
+            let version = self
+                .prompt
+                .version(&reference)
+                .ok_or_else(|| format!("version {reference} of variant `{}` does not exist", variant.name))?;
+            if pinned.is_some_and(|pinned| pinned.digest != version.digest) {
+                return Err(format!(
+                    "version {reference} of variant `{}` has other content than at the start",
+                    variant.name
+                ));
+            }
+            let index = experiment
+                .arm(variant.name.as_str())
+                .ok_or_else(|| format!("variant `{}` is no arm", variant.name))?;
+            let arm = Some((index, variant.name.as_str()));
+            let content = content(contents, version);
+            let answer = Answer::new(&self.prompt.name, Arc::clone(version), content, arm, context);
+            answers.push((variant, index, weight, answer));
+        }
+        let mut overrides = HashMap::default();
+        for (variant, _, _, answer) in &answers {
+            let units = spec
+                .overrides
+                .get(&variant.name)
+                .map(Vec::as_slice)
+                .unwrap_or_default();
+            if !units.is_empty() {
+                let forced = Arc::new(answer.clone());
+                overrides.extend(
+                    units
+                        .iter()
+                        .map(|unit| (unit.as_bytes().into(), Arc::clone(&forced))),
+                );
+            }
+        }
+        let frozen = if experiment.state == State::Frozen {
+            let control = answers.first().ok_or("there is no control")?;
+            Some(control.3.clone())
+        } else {
+            None
+        };
+        let audience = match &spec.audience {
+            None => None,
+            Some(source) => Some(match self.known.audiences.get(source) {
+                Some(audience) => Arc::clone(audience),
+                None => {
+                    Arc::new(CompiledAudience::compile(source).map_err(|error| format!("audience: {error}"))?)
+                }
+            }),
+        };
+        let arms = Arms::new(
+            answers
+                .into_iter()
+                .map(|(_, index, weight, answer)| (index, weight, answer)),
+        )
+        .map_err(|error| error.to_string())?;
+        let not_decided = Answer::new(
+            &self.prompt.name,
+            Arc::clone(deployed),
+            content(contents, deployed),
+            None,
+            context,
+        );
+        Ok(RoutedExperiment {
+            key: experiment.key,
+            id: spec.id.clone(),
+            state: experiment.state,
+            epoch: experiment.epoch(),
+            unit: spec.unit.as_str().into(),
+            audience,
+            layer: spec.layer.as_ref().map(|layer| SlotRange {
+                seed: hash::layer_seed(layer.name.as_str()),
+                low: layer.slots[0],
+                high: layer.slots[1],
+            }),
+            holdout: self.catalog.holdout.as_ref().map(|holdout| SlotRange {
+                seed: hash::holdout_seed(holdout.name.as_str()),
+                low: 0.0,
+                high: 100.0 * holdout.share,
+            }),
+            seeds: ExperimentSeeds::new(spec.salt()),
+            traffic: spec.enrolled_share(),
+            arms,
+            overrides,
+            deployed: not_decided,
+            frozen,
+            audience_errors: self
+                .known
+                .errors
+                .get(&spec.id)
+                .map(Arc::clone)
+                .unwrap_or_default(),
+        })
+    }
+}
+
+fn content(contents: &mut HashMap<VersionNumber, Arc<str>>, version: &PromptVersion) -> Arc<str> {
+    Arc::clone(
+        contents
+            .entry(version.number)
+            .or_insert_with(|| content_of(version)),
+    )
+}

@@ -1,0 +1,179 @@
+//! Answers written as JSON ahead of time: a request copies bytes and adds the receipt.
+
+use crate::domain::{
+    experiment::State,
+    id::{ArmIndex, ExperimentId, PromptName},
+    prompt::PromptVersion,
+};
+use serde::Serialize;
+use std::sync::Arc;
+
+/// OpenFeature's reason for an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Reason {
+    /// No experiment: the deployed version.
+    Static,
+    /// Enrolled and drawn.
+    Split,
+    /// Forced by an override.
+    TargetingMatch,
+    /// An experiment runs, but not for this unit.
+    Default,
+}
+
+impl Reason {
+    /// OpenFeature's word for it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Static => "STATIC",
+            Self::Split => "SPLIT",
+            Self::TargetingMatch => "TARGETING_MATCH",
+            Self::Default => "DEFAULT",
+        }
+    }
+}
+
+/// Why an experiment did not decide.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Cause {
+    /// Not in the audience.
+    Audience,
+    /// Not enrolled.
+    Traffic,
+    /// Outside the layer's slots.
+    Layer,
+    /// Held out of every experiment.
+    Holdout,
+    /// No usable unit id in the context.
+    NoUnit,
+    /// Frozen: control's version for everyone.
+    Frozen,
+    /// Scheduled for later.
+    NotStarted,
+}
+
+impl Cause {
+    /// The word in answers.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Audience => "audience",
+            Self::Traffic => "traffic",
+            Self::Layer => "layer",
+            Self::Holdout => "holdout",
+            Self::NoUnit => "no_unit",
+            Self::Frozen => "frozen",
+            Self::NotStarted => "not_started",
+        }
+    }
+}
+
+/// The variant's name where no experiment decides.
+pub const DEPLOYED: &str = "deployed";
+
+/// Everything of an answer that does not change from request to request.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    /// The version that is served.
+    pub version: Arc<PromptVersion>,
+    /// The arm's name, or [`DEPLOYED`].
+    pub variant: Box<str>,
+    /// The arm; none for the deployed version.
+    pub arm: Option<ArmIndex>,
+    head: Box<str>,
+    content: Arc<str>,
+}
+
+#[derive(Serialize)]
+struct Head<'a> {
+    prompt: &'a str,
+    version: u32,
+    semver: Option<&'a semver::Version>,
+    variant: &'a str,
+    experiment: Option<&'a str>,
+    state: Option<&'static str>,
+}
+
+impl Answer {
+    /// Serialises what is known ahead. `content` comes from [`content_of`] and is shared between the answers that
+    /// serve the same version.
+    #[must_use]
+    pub fn new(
+        prompt: &PromptName,
+        version: Arc<PromptVersion>,
+        content: Arc<str>,
+        arm: Option<(ArmIndex, &str)>,
+        experiment: Option<(&ExperimentId, State)>,
+    ) -> Self {
+        let variant = arm.map_or(DEPLOYED, |(_, name)| name);
+        let head = Head {
+            prompt: prompt.as_str(),
+            version: version.number.0,
+            semver: version.draft.semver.as_ref(),
+            variant,
+            experiment: experiment.map(|(id, _)| id.as_str()),
+            state: experiment.map(|(_, state)| state.as_str()),
+        };
+        // Strings, numbers and nulls always have a JSON form.
+        let mut head = serde_json::to_string(&head).unwrap_or_default();
+        head.pop();
+        head.push_str(",\"reason\":\"");
+        Self {
+            variant: variant.into(),
+            arm: arm.map(|(arm, _)| arm),
+            head: head.into(),
+            content,
+            version,
+        }
+    }
+
+    /// Appends the answer as JSON, without the closing brace, so that a caller can add members.
+    pub fn write_open(
+        &self,
+        body: &mut Vec<u8>,
+        reason: Reason,
+        cause: Option<Cause>,
+        receipt: Option<&[u8]>,
+        revision: &[u8],
+    ) {
+        body.extend_from_slice(self.head.as_bytes());
+        body.extend_from_slice(reason.as_str().as_bytes());
+        if let Some(cause) = cause {
+            body.extend_from_slice(b"\",\"cause\":\"");
+            body.extend_from_slice(cause.as_str().as_bytes());
+        }
+        match receipt {
+            Some(receipt) => {
+                body.extend_from_slice(b"\",\"receipt\":\"");
+                body.extend_from_slice(receipt);
+                body.extend_from_slice(b"\",\"revision\":");
+            }
+            None => body.extend_from_slice(b"\",\"receipt\":null,\"revision\":"),
+        }
+        body.extend_from_slice(revision);
+    }
+
+    /// The version's type, prompt and config as a JSON object.
+    #[must_use]
+    pub fn content(&self) -> &str {
+        &self.content
+    }
+
+    /// Bytes that [`Self::write_open`] writes at the most.
+    #[must_use]
+    pub fn length(&self) -> usize {
+        self.head.len() + 128
+    }
+}
+
+/// A version's content as an answer carries it: `{"type":…,"prompt":…,"config":…}`.
+#[must_use]
+pub fn content_of(version: &PromptVersion) -> Arc<str> {
+    let content = serde_json::json!({
+        "type": version.draft.prompt.prompt_type(),
+        "prompt": version.draft.prompt,
+        "config": version.draft.config,
+    });
+    content.to_string().into()
+}
