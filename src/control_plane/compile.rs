@@ -78,7 +78,7 @@ pub fn compile(
                 .get(id)
                 .is_none_or(|e| e.spec.prompt != prompt.name)
         });
-        let mut experiments = by_prompt.remove(&prompt.name).unwrap_or_default();
+        let mut experiments = by_prompt.get(&prompt.name).cloned().unwrap_or_default();
         experiments
             .sort_by_key(|experiment| (experiment.started.is_none(), experiment.started, experiment.key));
         let routes = Prompts {

@@ -278,6 +278,7 @@ impl ControlPlane {
                     let mut touched = Some(Vec::new());
                     for entry in &entries {
                         match (catalog.touched(&entry.event), &mut touched) {
+                            (Some(prompt), Some(touched)) if touched.contains(prompt) => {}
                             (Some(prompt), Some(touched)) => touched.push(prompt.clone()),
                             _ => touched = None,
                         }
