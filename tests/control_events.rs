@@ -258,7 +258,7 @@ fn a_live_experiment_keeps_what_would_reshuffle_its_units() {
 }
 
 #[test]
-fn overlapping_slots_are_refused_and_swapped_ones_are_not() {
+fn overlapping_slots_are_refused_and_room_is_made_in_any_order() {
     let layered = |id: &str, slots: [f64; 2]| {
         let mut json = canary(json!({"layer": {"name": "l", "slots": slots}}));
         json["id"] = id.into();
@@ -273,13 +273,14 @@ fn overlapping_slots_are_refused_and_swapped_ones_are_not() {
             Command::PutExperiment(Box::new(support::spec(&json))),
         )
     };
-    // One after the other each would overlap; together they only trade places with the free slots.
-    let commands = [put(layered("a", [30.0, 90.0])), put(layered("b", [0.0, 30.0]))];
+    // Two live experiments cannot trade places at one blow: each needs the other to move first.
+    let commands = [put(layered("a", [30.0, 60.0])), put(layered("b", [0.0, 30.0]))];
     assert!(matches!(
         world.plane.submit_all(&commands),
         Err(SubmitAllError::Rejected(_))
     ));
-    let commands = [put(layered("a", [50.0, 90.0])), put(layered("b", [0.0, 50.0]))];
+    // Whatever the order in the set, the one that makes room goes first.
+    let commands = [put(layered("b", [0.0, 30.0])), put(layered("a", [60.0, 90.0]))];
     world.plane.submit_all(&commands).unwrap();
 }
 

@@ -95,8 +95,8 @@ impl Catalog {
                 experiment.started.get_or_insert(entry.revision);
                 experiment.state = State::Running;
                 experiment.hold = None;
-                repin(experiment, pinned, at);
-                begin_epoch(experiment, at);
+                repin(experiment, pinned, entry);
+                begin_epoch(experiment, entry);
                 if experiment.evidence.is_none() {
                     begin_evidence(experiment, at);
                 }
@@ -104,7 +104,7 @@ impl Catalog {
             Event::ExperimentHeld { id, .. } => self.change(entry, id, |experiment| {
                 experiment.state = State::Holding;
                 experiment.hold = Some(entry.reason.clone());
-                begin_epoch(experiment, at);
+                begin_epoch(experiment, entry);
             }),
             Event::ExperimentFrozen { id, cause } => self.change(entry, id, |experiment| {
                 experiment.state = State::Frozen;
@@ -116,15 +116,15 @@ impl Catalog {
                     reason: entry.reason.clone(),
                     cause: cause.clone(),
                 });
-                begin_epoch(experiment, at);
+                begin_epoch(experiment, entry);
             }),
             Event::ExperimentResumed { id, pinned } => self.change(entry, id, |experiment| {
                 // A lifted freeze starts the evidence afresh; a lifted hold leaves it as it was.
                 let thawed = experiment.freeze.take().is_some();
                 experiment.state = State::Running;
                 experiment.hold = None;
-                repin(experiment, pinned, at);
-                begin_epoch(experiment, at);
+                repin(experiment, pinned, entry);
+                begin_epoch(experiment, entry);
                 if thawed || experiment.evidence.is_none() {
                     begin_evidence(experiment, at);
                 }
@@ -132,12 +132,12 @@ impl Catalog {
             Event::ExperimentStopped { id } => self.change(entry, id, |experiment| {
                 experiment.state = State::Stopped;
                 experiment.hold = None;
-                begin_epoch(experiment, at);
+                begin_epoch(experiment, entry);
             }),
             Event::ExperimentPromoted { id, .. } => self.change(entry, id, |experiment| {
                 experiment.state = State::Promoted;
                 experiment.hold = None;
-                begin_epoch(experiment, at);
+                begin_epoch(experiment, entry);
             }),
             Event::GuardrailAlerted { id, breach } => self.change(entry, id, |experiment| {
                 experiment.alerted.push(breach.guardrail.clone());
@@ -197,9 +197,9 @@ impl Catalog {
         experiment.changed_at = entry.at;
         experiment.revision = entry.revision;
         if experiment.state.is_live() {
-            repin(&mut experiment, pinned, entry.at);
+            repin(&mut experiment, pinned, entry);
             if rerouted {
-                begin_epoch(&mut experiment, entry.at);
+                begin_epoch(&mut experiment, entry);
             }
         }
         self.experiments.insert(spec.id.clone(), Arc::new(experiment));
@@ -236,7 +236,7 @@ impl Catalog {
 }
 
 /// Pins versions; new content on an arm is a new candidate, whose evidence starts afresh.
-fn repin(experiment: &mut Experiment, pinned: &[PinnedVersion], at: Timestamp) {
+fn repin(experiment: &mut Experiment, pinned: &[PinnedVersion], entry: &Recorded) {
     let replaced = pinned.iter().any(|new| {
         experiment
             .pinned
@@ -245,12 +245,12 @@ fn repin(experiment: &mut Experiment, pinned: &[PinnedVersion], at: Timestamp) {
     });
     experiment.pinned = pinned.to_vec();
     if replaced {
-        begin_epoch(experiment, at);
-        begin_evidence(experiment, at);
+        begin_epoch(experiment, entry);
+        begin_evidence(experiment, entry.at);
     }
 }
 
-fn begin_epoch(experiment: &mut Experiment, at: Timestamp) {
+fn begin_epoch(experiment: &mut Experiment, entry: &Recorded) {
     let spec = &experiment.spec;
     let weights = spec.weights();
     let sum: f64 = weights.iter().sum();
@@ -277,18 +277,19 @@ fn begin_epoch(experiment: &mut Experiment, at: Timestamp) {
     };
     let record = EpochRecord {
         epoch: experiment.epoch().next(),
-        since: at,
+        since: entry.at,
+        revision: entry.revision,
         state: experiment.state,
         control,
         shares,
     };
-    // Several changes of one entry are one epoch: an epoch that nothing could have been counted in is replaced.
+    // Several changes of one entry are one epoch.
     match experiment.epochs.last_mut() {
-        Some(last) if last.since == at && last.state == record.state => {
+        Some(last) if last.revision == entry.revision => {
             *last = EpochRecord {
                 epoch: last.epoch,
                 ..record
-            };
+            }
         }
         _ => experiment.epochs.push(record),
     }

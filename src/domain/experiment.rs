@@ -327,6 +327,8 @@ pub struct EpochRecord {
     pub epoch: Epoch,
     /// When it began.
     pub since: Timestamp,
+    /// The log entry that began it.
+    pub revision: Revision,
     /// The state in it.
     pub state: State,
     /// The control arm.
