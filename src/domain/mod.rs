@@ -5,6 +5,7 @@
 
 pub mod allocation;
 pub mod audience;
+pub mod check;
 pub mod command;
 pub mod duration_text;
 pub mod event;
