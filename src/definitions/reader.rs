@@ -117,10 +117,6 @@ pub(crate) struct Field<'n> {
 }
 
 impl<'n> Field<'n> {
-    pub(crate) fn path(&self) -> &str {
-        &self.path
-    }
-
     pub(crate) fn content(&self) -> &'n Content {
         &self.node.content
     }
