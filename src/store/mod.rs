@@ -2,4 +2,5 @@
 //!
 //! Only the folder of a concrete store knows its client library.
 
+pub mod error;
 pub mod sqlite;
