@@ -3,6 +3,7 @@
 use crate::domain::{
     Timestamp,
     allocation::Holdout,
+    command::FILE_ACTOR,
     event::{Event, Recorded},
     experiment::{
         ArmShare, EpochRecord, EvidenceClock, Experiment, ExperimentSpec, FreezeRecord, PinnedVersion,
@@ -159,6 +160,7 @@ impl Catalog {
                 versions: Vec::new(),
                 tags: Vec::new(),
                 deployed: BTreeMap::new(),
+                wished: BTreeMap::new(),
             })
         });
         let prompt = Arc::make_mut(prompt);
@@ -170,6 +172,7 @@ impl Catalog {
         let mut experiment = Experiment {
             key,
             spec: Arc::clone(spec),
+            file: file_of(entry),
             state: State::Draft,
             arms: Vec::new(),
             measures: Vec::new(),
@@ -194,6 +197,7 @@ impl Catalog {
         };
         let rerouted = !experiment.spec.routes_like(spec);
         self.adopt(&mut experiment, spec);
+        experiment.file = file_of(entry).or(experiment.file);
         experiment.changed_at = entry.at;
         experiment.revision = entry.revision;
         if experiment.state.is_live() {
@@ -313,6 +317,11 @@ fn begin_evidence(experiment: &mut Experiment, at: Timestamp) {
         since: at,
         block_s: i64::try_from(span.as_secs() / blocks).unwrap_or(i64::MAX).max(1),
     });
+}
+
+/// The file that speaks in an entry.
+fn file_of(entry: &Recorded) -> Option<Arc<str>> {
+    entry.actor.strip_prefix(FILE_ACTOR).map(Arc::from)
 }
 
 fn from_hex(text: &str) -> Option<[u8; 16]> {
