@@ -32,6 +32,8 @@ pub struct Catalog {
     /// Key ids and secrets of receipts, oldest first.
     pub receipt_keys: Vec<(u8, [u8; 16])>,
     metric_keys: BTreeMap<String, MetricKey>,
+    /// Ids in the order of their keys.
+    ids: Vec<ExperimentId>,
 }
 
 impl Catalog {
@@ -45,10 +47,18 @@ impl Catalog {
         catalog
     }
 
+    /// The experiment a key stands for.
+    #[must_use]
+    pub fn experiment(&self, key: ExperimentKey) -> Option<&Arc<Experiment>> {
+        self.ids
+            .get(usize::try_from(key.0).ok()?)
+            .and_then(|id| self.experiments.get(id))
+    }
+
     /// The number for the next experiment.
     #[must_use]
     pub fn next_experiment_key(&self) -> ExperimentKey {
-        ExperimentKey(u32::try_from(self.experiments.len()).unwrap_or(u32::MAX))
+        ExperimentKey(u32::try_from(self.ids.len()).unwrap_or(u32::MAX))
     }
 
     /// The number for the next prompt.
@@ -188,6 +198,7 @@ impl Catalog {
             revision: entry.revision,
         };
         self.adopt(&mut experiment, spec);
+        self.ids.push(spec.id.clone());
         self.experiments.insert(spec.id.clone(), Arc::new(experiment));
     }
 
