@@ -77,7 +77,10 @@ pub(super) fn exposures(arms: &[Arm<'_>]) -> ByVariant<ExposureCounts> {
             (Some(only), None) => only.estimate(),
             (Some(first), Some(second)) => {
                 let mut all = first.clone();
-                [second].into_iter().chain(samples).for_each(|sample| all.merge(sample));
+                [second]
+                    .into_iter()
+                    .chain(samples)
+                    .for_each(|sample| all.merge(sample));
                 all.estimate()
             }
         };
@@ -141,7 +144,11 @@ impl SampleRatioReport {
         let ratio = self.p.known()?.max(f64::MIN_POSITIVE).ln() / ALARM_P.ln();
         let alarm = *self.verdict.known()? == SplitVerdict::Alarm;
         // A deviation too small to matter is no alarm however many units prove it.
-        Some(if alarm { ratio.max(1.0) } else { ratio.clamp(0.0, 0.999) })
+        Some(if alarm {
+            ratio.max(1.0)
+        } else {
+            ratio.clamp(0.0, 0.999)
+        })
     }
 }
 
