@@ -352,7 +352,7 @@ mod tests {
         };
         let mut units = BadUnits::default();
         for unit in 0..10_000_u32 {
-            units.count((unit / 10, AT), mix(u64::from(unit)), unit % 7 != 0, guarded, 600);
+            units.count((unit / 20, AT), mix(u64::from(unit)), unit % 7 != 0, guarded, 600);
         }
         assert!(units.young.len() <= SLOTS as usize + 1, "{}", units.young.len());
         let written = bytes(&units);
