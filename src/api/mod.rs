@@ -3,5 +3,7 @@
 //! Owns the server shell ([`server`]) and the one shape of an error ([`problem`]). Never holds state of its own
 //! besides open connections. Called by `app`, which hands over a bound listener and a handler.
 
+pub mod control_plane;
+pub mod metrics;
 pub mod problem;
 pub mod server;

@@ -149,7 +149,14 @@ fn figures(experiment: &Experiment, measure: &Measure, arms: &[Arm<'_>]) -> Vec<
     let cells: Vec<Cell> = arms.iter().map(|arm| pooled(measure, arm)).collect();
     let versus = |index: usize| {
         let (control, base) = (arms.first()?, cells.first()?);
-        (index > 0).then(|| versus_control(experiment, measure, [control, &arms[index]], [base, &cells[index]]))
+        (index > 0).then(|| {
+            versus_control(
+                experiment,
+                measure,
+                [control, &arms[index]],
+                [base, &cells[index]],
+            )
+        })
     };
     let of = |(index, arm): (usize, &Arm<'_>)| alone(arm.name, &cells[index], versus(index));
     arms.iter().enumerate().map(of).collect()
@@ -158,7 +165,10 @@ fn figures(experiment: &Experiment, measure: &Measure, arms: &[Arm<'_>]) -> Vec<
 /// All values of an arm, whatever the split was: right for the arm by itself, wrong for comparing it.
 fn pooled(measure: &Measure, arm: &Arm<'_>) -> Cell {
     let mut all = Cell::default();
-    let cells = arm.counts.iter().filter_map(|(_, counts)| counts.cell(measure.key));
+    let cells = arm
+        .counts
+        .iter()
+        .filter_map(|(_, counts)| counts.cell(measure.key));
     cells.for_each(|cell| all.merge(cell));
     all
 }
@@ -217,9 +227,9 @@ fn versus_control(
         p_adjusted: Figure::undefined(NOT_COMPUTED),
         effect_size: checked(
             "the effect size",
-            difference
-                .map_err(str::to_owned)
-                .and_then(|difference| Ok(difference / deviation(pooled).map_err(|reason| reason.to_string())?)),
+            difference.map_err(str::to_owned).and_then(|difference| {
+                Ok(difference / deviation(pooled).map_err(|reason| reason.to_string())?)
+            }),
         ),
         always_valid: AlwaysValidFigures {
             ci: Figure::of(look.as_ref().map(|look| look.ci)),

@@ -68,7 +68,12 @@ pub(super) fn strata(
 /// The candidate's share of the two arms in an epoch; none when one of them had none.
 fn share_of(experiment: &Experiment, epoch: Epoch, control: ArmIndex, candidate: ArmIndex) -> Option<f64> {
     let shares = &experiment.epoch_record(epoch)?.shares;
-    let share = |arm| shares.iter().find(|share| share.arm == arm).map(|share| share.share);
+    let share = |arm| {
+        shares
+            .iter()
+            .find(|share| share.arm == arm)
+            .map(|share| share.share)
+    };
     let (control, candidate) = (share(control)?, share(candidate)?);
     Some(candidate / (candidate + control))
 }
