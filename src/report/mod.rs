@@ -19,7 +19,9 @@ mod traffic;
 pub use figure::{ByVariant, Figure};
 pub use guardrail::{CandidateStatus, ControlStatus, GuardrailStatus};
 pub use metric::{AlwaysValidFigures, Decision, MetricReport, VariantFigures, VersusControl};
-pub use traffic::{ExposureCounts, OutcomeCounts, SampleRatioReport, SplitVerdict, sample_ratio};
+pub use traffic::{
+    ExposureCounts, OutcomeCounts, SampleRatioReport, SplitVerdict, sample_ratio, served_shares,
+};
 
 use crate::{
     collector::arm_counts::ArmCounts,

@@ -4,7 +4,7 @@ use super::{ByVariant, Counts, Figure};
 use crate::{
     collector::{arm_counts::ArmCounts, units::UnitSample},
     domain::{
-        experiment::{EpochRecord, Experiment},
+        experiment::{EpochRecord, Experiment, State},
         id::{ArmIndex, Epoch, VariantName},
     },
     stats::sample_ratio::{ALARM_P, SampleRatio, chi_square},
@@ -45,6 +45,35 @@ fn splits(experiment: &Experiment, epoch: Epoch) -> bool {
     experiment
         .epoch_record(epoch)
         .is_some_and(|record| record.state.splits())
+}
+
+/// The share of the enrolled units that gets each variant now: the split's while units are split, all of control
+/// while frozen, none otherwise and while the experiment takes no part in decisions (`unroutable`).
+#[must_use]
+pub fn served_shares(experiment: &Experiment, unroutable: bool) -> ByVariant<f64> {
+    let control = experiment.spec.control().map(|control| &control.name);
+    let split = experiment
+        .epochs
+        .last()
+        .map_or(&[][..], |record| record.shares.as_slice());
+    let of = |name: &VariantName| {
+        let frozen_to = experiment.state == State::Frozen && control == Some(name);
+        let share = || {
+            let arm = experiment.arm(name.as_str())?;
+            Some(split.iter().find(|share| share.arm == arm)?.share)
+        };
+        match (unroutable, frozen_to) {
+            (true, _) => 0.0,
+            (false, true) => 1.0,
+            (false, false) => share().unwrap_or(0.0),
+        }
+    };
+    let variants = experiment.spec.variants.iter();
+    ByVariant(
+        variants
+            .map(|variant| (variant.name.clone(), of(&variant.name)))
+            .collect(),
+    )
 }
 
 /// The requests of one variant.

@@ -1,0 +1,98 @@
+//! JSON bodies within bounds, with every refusal in words.
+
+use super::refusal;
+use crate::{api::problem::Problem, domain::problem::Problem as Mistake};
+use axum::{body::Body, extract::Request};
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use hyper::{
+    StatusCode,
+    body::Body as _,
+    header::{CONTENT_TYPE, HeaderMap},
+};
+use serde_json::{Map, Value};
+use std::time::Duration;
+
+/// The largest body.
+const MAX_BYTES: usize = 1 << 20;
+/// How long a body may take to arrive.
+const DEADLINE: Duration = Duration::from_secs(10);
+
+/// The object in the body; none when there is no body.
+///
+/// # Errors
+/// Another content type, a body that is too large or too slow, and what is no JSON or no object.
+pub(super) async fn object(request: Request) -> Result<Option<Map<String, Value>>, Problem> {
+    let (head, body) = request.into_parts();
+    if !body.is_end_stream() && !is_json(&head.headers) {
+        return Err(Problem::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "UNSUPPORTED_MEDIA_TYPE",
+            "the body must be JSON, sent with `Content-Type: application/json`",
+        ));
+    }
+    let bytes = gathered(body).await?;
+    if bytes.is_empty() {
+        return Ok(None);
+    }
+    match serde_json::from_slice(&bytes) {
+        Ok(Value::Object(object)) => Ok(Some(object)),
+        Ok(other) => Err(refusal::invalid_body(&[Mistake::new(
+            "",
+            format!("the body must be a JSON object, not {}", kind(&other)),
+        )])),
+        Err(error) => Err(Problem::new(
+            StatusCode::BAD_REQUEST,
+            "BAD_JSON",
+            format!("the body is not JSON: {error}"),
+        )
+        .with("line", error.line())
+        .with("column", error.column())),
+    }
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    let value = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let essence = value.and_then(|value| value.split(';').next());
+    essence.is_some_and(|essence| essence.trim().eq_ignore_ascii_case("application/json"))
+}
+
+async fn gathered(body: Body) -> Result<Bytes, Problem> {
+    if body.size_hint().lower() > MAX_BYTES as u64 {
+        return Err(too_large());
+    }
+    let gathered = tokio::time::timeout(DEADLINE, Limited::new(body, MAX_BYTES).collect()).await;
+    match gathered {
+        Ok(Ok(gathered)) => Ok(gathered.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
+        Ok(Err(_)) => Err(Problem::new(
+            StatusCode::BAD_REQUEST,
+            "BODY_INCOMPLETE",
+            "the body is incomplete or badly framed",
+        )),
+        Err(_) => Err(Problem::new(
+            StatusCode::REQUEST_TIMEOUT,
+            "REQUEST_TIMEOUT",
+            "the body did not arrive in time",
+        )),
+    }
+}
+
+fn too_large() -> Problem {
+    Problem::new(
+        StatusCode::PAYLOAD_TOO_LARGE,
+        "BODY_TOO_LARGE",
+        format!("the body is larger than {MAX_BYTES} bytes"),
+    )
+}
+
+fn kind(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "a truth value",
+        Value::Number(_) => "a number",
+        Value::String(_) => "text",
+        Value::Array(_) => "a list",
+        Value::Object(_) => "an object",
+    }
+}

@@ -1,0 +1,79 @@
+//! From a refusal to a status: the one place where this API decides which.
+
+use crate::{
+    api::problem::Problem,
+    control_plane::{SubmitError, decide::Rejection},
+    domain::problem::Problem as Mistake,
+    store::error::StoreError,
+};
+use hyper::StatusCode;
+use serde_json::{Value, json};
+
+/// The most of a name from an address that is repeated in an answer.
+const LONGEST_ECHO: usize = 80;
+
+/// The answer to a command that did not go through.
+#[must_use]
+pub fn problem_of(error: &SubmitError) -> Problem {
+    match error {
+        SubmitError::Rejected(rejection) => rejected(rejection),
+        SubmitError::Store(error) => store_failed(error),
+    }
+}
+
+fn rejected(rejection: &Rejection) -> Problem {
+    let (status, code) = match rejection {
+        Rejection::UnknownPrompt(_) => (StatusCode::NOT_FOUND, "PROMPT_NOT_FOUND"),
+        Rejection::UnknownVersion { .. } => (StatusCode::NOT_FOUND, "VERSION_NOT_FOUND"),
+        Rejection::UnknownExperiment(_) => (StatusCode::NOT_FOUND, "EXPERIMENT_NOT_FOUND"),
+        Rejection::Immutable { .. } => (StatusCode::CONFLICT, "VERSION_IMMUTABLE"),
+        Rejection::OtherType { .. } => (StatusCode::CONFLICT, "PROMPT_TYPE_FIXED"),
+        Rejection::Invalid { problems, .. } => return invalid(problems),
+        Rejection::WrongState { .. } => (StatusCode::CONFLICT, "WRONG_STATE"),
+    };
+    let problem = Problem::new(status, code, rejection.to_string());
+    match rejection {
+        Rejection::WrongState { state, allowed, .. } => problem
+            .with("state", state.as_str())
+            .with("allowed", allowed.clone()),
+        _ => problem,
+    }
+}
+
+/// A design with mistakes, each named by its field.
+pub(super) fn invalid(problems: &[Mistake]) -> Problem {
+    mistaken("INVALID_EXPERIMENT", problems)
+}
+
+/// A body that is JSON but not what is asked for here.
+pub(super) fn invalid_body(problems: &[Mistake]) -> Problem {
+    mistaken("INVALID_BODY", problems)
+}
+
+fn mistaken(code: &'static str, problems: &[Mistake]) -> Problem {
+    let listed: Vec<String> = problems.iter().map(ToString::to_string).collect();
+    let members: Vec<Value> = problems
+        .iter()
+        .map(|mistake| json!({"field": mistake.field, "problem": mistake.problem}))
+        .collect();
+    Problem::new(StatusCode::UNPROCESSABLE_ENTITY, code, listed.join("; ")).with("problems", members)
+}
+
+pub(super) fn unknown_experiment(id: &str) -> Problem {
+    let id: String = id.chars().take(LONGEST_ECHO).collect();
+    rejected(&Rejection::UnknownExperiment(id))
+}
+
+pub(super) fn store_failed(error: &StoreError) -> Problem {
+    let (status, code) = match error {
+        StoreError::Full => (StatusCode::INSUFFICIENT_STORAGE, "STORAGE_FULL"),
+        StoreError::Unavailable(_) | StoreError::Conflict { .. } => {
+            (StatusCode::SERVICE_UNAVAILABLE, "STORE_UNAVAILABLE")
+        }
+        // Trying again does not help.
+        StoreError::Corrupt(_) | StoreError::Format(_) => {
+            (StatusCode::INTERNAL_SERVER_ERROR, "STORE_UNREADABLE")
+        }
+    };
+    Problem::new(status, code, error.to_string())
+}

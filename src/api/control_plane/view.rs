@@ -1,0 +1,156 @@
+//! The JSON shapes of experiments.
+
+use crate::{
+    control_plane::{View, decide::allowed_steps},
+    domain::{
+        Timestamp,
+        experiment::{
+            EpochRecord, Experiment, ExperimentKind, ExperimentSpec, FreezeRecord, PinnedVersion, State,
+            Variant,
+        },
+        id::{
+            AttributeName, Environment, Epoch, ExperimentId, PromptName, Revision, VariantName, VersionNumber,
+        },
+        prompt::VersionRef,
+    },
+    report::{ByVariant, served_shares},
+};
+use serde::Serialize;
+use std::sync::Arc;
+
+/// An arm, as it is listed.
+#[derive(Debug, Serialize)]
+pub(super) struct VariantView {
+    name: VariantName,
+    /// The number of the version it serves, or would serve; null when that does not exist.
+    version: Option<VersionNumber>,
+    semver: Option<semver::Version>,
+    /// As written.
+    weight: f64,
+    /// The share of the enrolled units that gets it now.
+    share: f64,
+}
+
+/// An experiment, as it is listed.
+#[derive(Debug, Serialize)]
+pub(super) struct ExperimentView {
+    id: ExperimentId,
+    prompt: PromptName,
+    environment: Environment,
+    kind: ExperimentKind,
+    state: State,
+    epoch: Epoch,
+    unit: AttributeName,
+    owner: Option<String>,
+    /// The enrolled share of the audience.
+    traffic: f64,
+    variants: Vec<VariantView>,
+    hold: Option<String>,
+    freeze: Option<FreezeRecord>,
+    unroutable: Option<String>,
+    changed_at: Timestamp,
+    revision: Revision,
+}
+
+/// A stretch with one split and one state.
+#[derive(Debug, Serialize)]
+struct EpochView {
+    epoch: Epoch,
+    since: Timestamp,
+    state: State,
+    shares: ByVariant<f64>,
+}
+
+/// An experiment by itself.
+#[derive(Debug, Serialize)]
+pub(super) struct ExperimentDetail {
+    #[serde(flatten)]
+    listed: ExperimentView,
+    /// The design, with the keys of the file: it can be sent back.
+    spec: Arc<ExperimentSpec>,
+    /// The steps a person may take now.
+    allowed: Vec<&'static str>,
+    epochs: Vec<EpochView>,
+    pinned: Vec<PinnedVersion>,
+}
+
+impl ExperimentView {
+    pub(super) fn of(view: &View, experiment: &Experiment) -> Self {
+        let spec = &experiment.spec;
+        let unroutable = view.unroutable.get(&spec.id).cloned();
+        let shares = served_shares(experiment, unroutable.is_some());
+        let variants = spec
+            .variants
+            .iter()
+            .map(|variant| variant_view(view, experiment, variant, &shares))
+            .collect();
+        Self {
+            id: spec.id.clone(),
+            prompt: spec.prompt.clone(),
+            environment: spec.environment.clone(),
+            kind: spec.kind,
+            state: experiment.state,
+            epoch: experiment.epoch(),
+            unit: spec.unit.clone(),
+            owner: spec.owner.clone(),
+            traffic: spec.enrolled_share(),
+            variants,
+            hold: experiment.hold.clone(),
+            freeze: experiment.freeze.clone(),
+            unroutable,
+            changed_at: experiment.changed_at,
+            revision: experiment.revision,
+        }
+    }
+}
+
+impl ExperimentDetail {
+    pub(super) fn of(view: &View, experiment: &Experiment) -> Self {
+        Self {
+            listed: ExperimentView::of(view, experiment),
+            spec: Arc::clone(&experiment.spec),
+            allowed: allowed_steps(experiment),
+            epochs: experiment
+                .epochs
+                .iter()
+                .map(|record| epoch_view(experiment, record))
+                .collect(),
+            pinned: experiment.pinned.clone(),
+        }
+    }
+}
+
+fn variant_view(
+    view: &View,
+    experiment: &Experiment,
+    variant: &Variant,
+    shares: &ByVariant<f64>,
+) -> VariantView {
+    let pinned = experiment.pinned_version(&variant.name);
+    let wanted = pinned.map_or_else(
+        || variant.version.clone(),
+        |pinned| VersionRef::Number(pinned.version),
+    );
+    let prompt = view.catalog.prompts.get(&experiment.spec.prompt);
+    let version = prompt.and_then(|prompt| prompt.version(&wanted));
+    VariantView {
+        name: variant.name.clone(),
+        version: version.map(|version| version.number),
+        semver: version.and_then(|version| version.draft.semver.clone()),
+        weight: variant.weight,
+        share: shares.of(variant.name.as_str()).copied().unwrap_or(0.0),
+    }
+}
+
+fn epoch_view(experiment: &Experiment, record: &EpochRecord) -> EpochView {
+    let named = record
+        .shares
+        .iter()
+        .filter_map(|share| Some((experiment.arm_name(share.arm)?.clone(), share.share)));
+    EpochView {
+        epoch: record.epoch,
+        since: record.since,
+        state: record.state,
+        shares: ByVariant(named.collect()),
+    }
+}
