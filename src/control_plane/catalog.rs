@@ -3,6 +3,7 @@
 use crate::domain::{
     Timestamp,
     allocation::Holdout,
+    command::FILE_ACTOR,
     event::{Event, Recorded},
     experiment::{
         ArmShare, EpochRecord, EvidenceClock, Experiment, ExperimentSpec, FreezeRecord, PinnedVersion,
@@ -31,6 +32,8 @@ pub struct Catalog {
     /// Key ids and secrets of receipts, oldest first.
     pub receipt_keys: Vec<(u8, [u8; 16])>,
     metric_keys: BTreeMap<String, MetricKey>,
+    /// Ids in the order of their keys.
+    ids: Vec<ExperimentId>,
 }
 
 impl Catalog {
@@ -44,10 +47,18 @@ impl Catalog {
         catalog
     }
 
+    /// The experiment a key stands for.
+    #[must_use]
+    pub fn experiment(&self, key: ExperimentKey) -> Option<&Arc<Experiment>> {
+        self.ids
+            .get(usize::try_from(key.0).ok()?)
+            .and_then(|id| self.experiments.get(id))
+    }
+
     /// The number for the next experiment.
     #[must_use]
     pub fn next_experiment_key(&self) -> ExperimentKey {
-        ExperimentKey(u32::try_from(self.experiments.len()).unwrap_or(u32::MAX))
+        ExperimentKey(u32::try_from(self.ids.len()).unwrap_or(u32::MAX))
     }
 
     /// The number for the next prompt.
@@ -95,8 +106,8 @@ impl Catalog {
                 experiment.started.get_or_insert(entry.revision);
                 experiment.state = State::Running;
                 experiment.hold = None;
-                repin(experiment, pinned, at);
-                begin_epoch(experiment, at);
+                repin(experiment, pinned, entry);
+                begin_epoch(experiment, entry);
                 if experiment.evidence.is_none() {
                     begin_evidence(experiment, at);
                 }
@@ -104,7 +115,7 @@ impl Catalog {
             Event::ExperimentHeld { id, .. } => self.change(entry, id, |experiment| {
                 experiment.state = State::Holding;
                 experiment.hold = Some(entry.reason.clone());
-                begin_epoch(experiment, at);
+                begin_epoch(experiment, entry);
             }),
             Event::ExperimentFrozen { id, cause } => self.change(entry, id, |experiment| {
                 experiment.state = State::Frozen;
@@ -116,15 +127,15 @@ impl Catalog {
                     reason: entry.reason.clone(),
                     cause: cause.clone(),
                 });
-                begin_epoch(experiment, at);
+                begin_epoch(experiment, entry);
             }),
             Event::ExperimentResumed { id, pinned } => self.change(entry, id, |experiment| {
                 // A lifted freeze starts the evidence afresh; a lifted hold leaves it as it was.
                 let thawed = experiment.freeze.take().is_some();
                 experiment.state = State::Running;
                 experiment.hold = None;
-                repin(experiment, pinned, at);
-                begin_epoch(experiment, at);
+                repin(experiment, pinned, entry);
+                begin_epoch(experiment, entry);
                 if thawed || experiment.evidence.is_none() {
                     begin_evidence(experiment, at);
                 }
@@ -132,12 +143,12 @@ impl Catalog {
             Event::ExperimentStopped { id } => self.change(entry, id, |experiment| {
                 experiment.state = State::Stopped;
                 experiment.hold = None;
-                begin_epoch(experiment, at);
+                begin_epoch(experiment, entry);
             }),
             Event::ExperimentPromoted { id, .. } => self.change(entry, id, |experiment| {
                 experiment.state = State::Promoted;
                 experiment.hold = None;
-                begin_epoch(experiment, at);
+                begin_epoch(experiment, entry);
             }),
             Event::GuardrailAlerted { id, breach } => self.change(entry, id, |experiment| {
                 experiment.alerted.push(breach.guardrail.clone());
@@ -159,6 +170,7 @@ impl Catalog {
                 versions: Vec::new(),
                 tags: Vec::new(),
                 deployed: BTreeMap::new(),
+                wished: BTreeMap::new(),
             })
         });
         let prompt = Arc::make_mut(prompt);
@@ -170,6 +182,7 @@ impl Catalog {
         let mut experiment = Experiment {
             key,
             spec: Arc::clone(spec),
+            file: file_of(entry),
             state: State::Draft,
             arms: Vec::new(),
             measures: Vec::new(),
@@ -185,6 +198,7 @@ impl Catalog {
             revision: entry.revision,
         };
         self.adopt(&mut experiment, spec);
+        self.ids.push(spec.id.clone());
         self.experiments.insert(spec.id.clone(), Arc::new(experiment));
     }
 
@@ -194,12 +208,13 @@ impl Catalog {
         };
         let rerouted = !experiment.spec.routes_like(spec);
         self.adopt(&mut experiment, spec);
+        experiment.file = file_of(entry).or(experiment.file);
         experiment.changed_at = entry.at;
         experiment.revision = entry.revision;
         if experiment.state.is_live() {
-            repin(&mut experiment, pinned, entry.at);
+            repin(&mut experiment, pinned, entry);
             if rerouted {
-                begin_epoch(&mut experiment, entry.at);
+                begin_epoch(&mut experiment, entry);
             }
         }
         self.experiments.insert(spec.id.clone(), Arc::new(experiment));
@@ -236,7 +251,7 @@ impl Catalog {
 }
 
 /// Pins versions; new content on an arm is a new candidate, whose evidence starts afresh.
-fn repin(experiment: &mut Experiment, pinned: &[PinnedVersion], at: Timestamp) {
+fn repin(experiment: &mut Experiment, pinned: &[PinnedVersion], entry: &Recorded) {
     let replaced = pinned.iter().any(|new| {
         experiment
             .pinned
@@ -245,12 +260,12 @@ fn repin(experiment: &mut Experiment, pinned: &[PinnedVersion], at: Timestamp) {
     });
     experiment.pinned = pinned.to_vec();
     if replaced {
-        begin_epoch(experiment, at);
-        begin_evidence(experiment, at);
+        begin_epoch(experiment, entry);
+        begin_evidence(experiment, entry.at);
     }
 }
 
-fn begin_epoch(experiment: &mut Experiment, at: Timestamp) {
+fn begin_epoch(experiment: &mut Experiment, entry: &Recorded) {
     let spec = &experiment.spec;
     let weights = spec.weights();
     let sum: f64 = weights.iter().sum();
@@ -277,18 +292,19 @@ fn begin_epoch(experiment: &mut Experiment, at: Timestamp) {
     };
     let record = EpochRecord {
         epoch: experiment.epoch().next(),
-        since: at,
+        since: entry.at,
+        revision: entry.revision,
         state: experiment.state,
         control,
         shares,
     };
-    // Several changes of one entry are one epoch: an epoch that nothing could have been counted in is replaced.
+    // Several changes of one entry are one epoch.
     match experiment.epochs.last_mut() {
-        Some(last) if last.since == at && last.state == record.state => {
+        Some(last) if last.revision == entry.revision => {
             *last = EpochRecord {
                 epoch: last.epoch,
                 ..record
-            };
+            }
         }
         _ => experiment.epochs.push(record),
     }
@@ -312,6 +328,11 @@ fn begin_evidence(experiment: &mut Experiment, at: Timestamp) {
         since: at,
         block_s: i64::try_from(span.as_secs() / blocks).unwrap_or(i64::MAX).max(1),
     });
+}
+
+/// The file that speaks in an entry.
+fn file_of(entry: &Recorded) -> Option<Arc<str>> {
+    entry.actor.strip_prefix(FILE_ACTOR).map(Arc::from)
 }
 
 fn from_hex(text: &str) -> Option<[u8; 16]> {

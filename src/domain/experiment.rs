@@ -327,6 +327,8 @@ pub struct EpochRecord {
     pub epoch: Epoch,
     /// When it began.
     pub since: Timestamp,
+    /// The log entry that began it.
+    pub revision: Revision,
     /// The state in it.
     pub state: State,
     /// The control arm.
@@ -418,6 +420,8 @@ pub struct Experiment {
     pub key: ExperimentKey,
     /// The design in force.
     pub spec: Arc<ExperimentSpec>,
+    /// The file that defines it; none when it was made over the API.
+    pub file: Option<Arc<str>>,
     /// Where it is in its life.
     pub state: State,
     /// Every arm it ever had; an [`ArmIndex`] points here.

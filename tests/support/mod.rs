@@ -1,5 +1,5 @@
 //! A control plane over a log in memory, for tests that need a routing table.
-#![allow(dead_code, reason = "each test file uses a part of it")]
+#![allow(dead_code, unreachable_pub, reason = "each test file uses a part of it")]
 
 use serde_json::{Value as Json, json};
 use serin::{
@@ -56,7 +56,6 @@ impl World {
             Arc::clone(&table),
             environment(),
             Clock::Manual(clock.clone()),
-            Vec::new(),
         )
         .unwrap();
         Self { plane, table, clock }
