@@ -1,8 +1,8 @@
 //! The `serin` program: parses the command line, runs it, and ends with its exit code.
 
-use clap::Parser as _;
+use serin::cli::{self, Arguments};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    serin::cli::run(serin::cli::Arguments::parse())
+    cli::run(Arguments::from_command_line())
 }

@@ -59,7 +59,9 @@ pub(super) enum ClientError {
         detail: String,
     },
     /// An answer that is not Serin's.
-    #[error("{server} answered {status} without a reason: is it a Serin server, and the right one of its two ports?")]
+    #[error(
+        "{server} answered {status} without a reason: is it a Serin server, and the right one of its two ports?"
+    )]
     Foreign {
         /// Who.
         server: String,
@@ -85,7 +87,8 @@ impl Server {
         let refused = || ClientError::Address(url.to_owned());
         let parsed: Uri = url.parse().map_err(|_| refused())?;
         let authority = parsed.authority().ok_or_else(refused)?;
-        if parsed.scheme_str() != Some("http") || parsed.query().is_some() || authority.as_str().contains('@') {
+        if parsed.scheme_str() != Some("http") || parsed.query().is_some() || authority.as_str().contains('@')
+        {
             return Err(refused());
         }
         let port = authority.port_u16().unwrap_or(80);
@@ -249,26 +252,25 @@ impl Connection {
             .map_err(|error| self.server.broken(&error))?;
         let server = self.server.clone();
         let exchange = async {
-            self.sender
-                .ready()
-                .await
-                .map_err(|error| server.broken(&error))?;
+            self.sender.ready().await.map_err(|error| server.broken(&error))?;
             let response = self
                 .sender
                 .send_request(request)
                 .await
                 .map_err(|error| server.broken(&error))?;
             let status = response.status();
-            let body = Limited::new(response.into_body(), LARGEST_ANSWER_BYTES).collect().await;
+            let body = Limited::new(response.into_body(), LARGEST_ANSWER_BYTES)
+                .collect()
+                .await;
             let body = body.map_err(|error| server.broken(error.as_ref()))?;
             Ok((status, body.to_bytes()))
         };
-        timeout(ANSWER_TIMEOUT, exchange)
-            .await
-            .unwrap_or_else(|_| Err(ClientError::Slow {
+        timeout(ANSWER_TIMEOUT, exchange).await.unwrap_or_else(|_| {
+            Err(ClientError::Slow {
                 server: server.url(),
                 limit: ANSWER_TIMEOUT,
-            }))
+            })
+        })
     }
 
     fn read(&self, status: StatusCode, body: Bytes) -> Result<Answer, ClientError> {
@@ -300,10 +302,15 @@ impl Connection {
 /// # Errors
 /// The command's.
 pub(super) fn run<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
-    tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?
-        .block_on(work)
+    runtime()?.block_on(work)
+}
+
+/// A runtime for the few tasks of a command.
+///
+/// # Errors
+/// The system's.
+pub(super) fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()
 }
 
 /// A path segment with everything but letters, digits and `-._~` percent-encoded.
@@ -326,10 +333,19 @@ mod tests {
     #[test]
     fn addresses_are_taken_as_people_write_them() {
         let url = |text: &str| Server::at(text).map(|server| server.url()).ok();
-        assert_eq!(url("http://localhost:9000/").as_deref(), Some("http://localhost:9000"));
+        assert_eq!(
+            url("http://localhost:9000/").as_deref(),
+            Some("http://localhost:9000")
+        );
         assert_eq!(url("http://gate/serin/").as_deref(), Some("http://gate:80/serin"));
         assert_eq!(url("http://[::1]:8787").as_deref(), Some("http://[::1]:8787"));
-        for bad in ["127.0.0.1:8787", "https://127.0.0.1", "http://", "http://a?b=c", ""] {
+        for bad in [
+            "127.0.0.1:8787",
+            "https://127.0.0.1",
+            "http://",
+            "http://a?b=c",
+            "",
+        ] {
             assert_eq!(url(bad), None, "{bad}");
         }
         let listening = |text: &str| Server::listening_on(text.parse().unwrap()).url();

@@ -9,9 +9,9 @@ use anyhow::Result;
 use serde_json::{Map, Value, json};
 use std::fmt::Write as _;
 
-/// Ask the running server which version a user gets.
+/// Ask the running server which version a user gets, without being counted
 ///
-/// By default the look is not counted as an exposure, so it changes no result.
+/// A look from here is no exposure and changes no result, unless --expose is given.
 #[derive(Debug, clap::Args)]
 pub(super) struct Decide {
     /// The prompt's name
@@ -65,7 +65,9 @@ fn value_of(written: &str) -> Value {
 pub(super) fn run(decide: &Decide, global: &Global) -> Result<()> {
     let server = global.server(decide.url.as_deref(), |settings| settings.data_plane.listen)?;
     let answer = client::run(async { Ok(server.post("/v1/decide", &question(decide)).await?) })?;
-    answer.print(global.json, |answer| shown(answer, decide.explain, decide.content))
+    answer.print(global.json, |answer| {
+        shown(answer, decide.explain, decide.content)
+    })
 }
 
 fn question(decide: &Decide) -> Value {
@@ -95,7 +97,11 @@ fn shown(answer: &Value, explain: bool, content: bool) -> String {
         None => format!("version {}", answer["version"]),
     };
     let variant = plain(text(answer, "variant"));
-    let _ = writeln!(out, "{} → {version}, variant {variant}", plain(text(answer, "prompt")));
+    let _ = writeln!(
+        out,
+        "{} → {version}, variant {variant}",
+        plain(text(answer, "prompt"))
+    );
     let mut rows = vec![("reason", reason(answer))];
     if let Some(experiment) = answer["experiment"].as_str() {
         rows.push(("experiment", format!("{experiment} ({})", text(answer, "state"))));
@@ -190,7 +196,10 @@ mod tests {
         assert_eq!(value("on=true"), json!(true));
         assert_eq!(value("country=DE"), json!("DE"));
         assert_eq!(value("id=\"42\""), json!("42"));
-        assert_eq!(value("id=123456789012345678901234"), json!("123456789012345678901234"));
+        assert_eq!(
+            value("id=123456789012345678901234"),
+            json!("123456789012345678901234")
+        );
         assert_eq!(value("q=a=b"), json!("a=b"));
         assert_eq!(value("empty="), json!(""));
         assert_eq!(value("list=[1]"), json!("[1]"));

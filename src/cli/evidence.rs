@@ -1,7 +1,7 @@
 //! A freeze in sentences: which guardrail, what both arms did, how strong the evidence is, and what happens now.
 
 use super::{
-    figures::{count, moment, moment_of, percent, shortened, text},
+    figures::{self, count, moment, moment_of, percent, shortened, text},
     table::plain,
 };
 use crate::domain::{
@@ -48,7 +48,12 @@ pub(super) fn sentences(experiment: &str, freeze: &Value, control: &str) -> Vec<
 /// What a guardrail saw, against its limit.
 pub(super) fn breach_sentences(breach: &Breach) -> Vec<String> {
     let mut lines = vec![format!("Harm starts {}.", limit(&breach.limit))];
-    lines.push(format!("{}; {}{}.", arm(&breach.candidate), arm(&breach.control), ratio(breach)));
+    lines.push(format!(
+        "{}; {}{}.",
+        arm(&breach.candidate),
+        arm(&breach.control),
+        ratio(breach)
+    ));
     lines.push(format!(
         "Evidence: e-value {} against {}, which equal arms would ever reach with a chance below {}; `{}` had {} of \
          the units of the two arms.",
@@ -71,7 +76,10 @@ pub(super) fn breach_sentences(breach: &Breach) -> Vec<String> {
 /// A limit as the end of a sentence.
 pub(super) fn limit(limit: &Limit) -> String {
     match limit {
-        Limit::MaxRatio(ratio) => format!("at {} times control's rate at the same time", shortened(*ratio, 4)),
+        Limit::MaxRatio(ratio) => format!(
+            "at {} times control's rate at the same time",
+            shortened(*ratio, 4)
+        ),
         Limit::MaxRate(rate) => format!("at a rate of {}", percent(*rate)),
     }
 }
@@ -80,9 +88,19 @@ fn arm(counts: &ArmCounts) -> String {
     let units = |number: u64| format!("{} bad unit{}", count(number), if number == 1 { "" } else { "s" });
     let rate = counts.rate.map_or_else(
         || "no rate".to_owned(),
-        |rate| format!("{} of {} outcomes bad", percent(rate), count(counts.observations)),
+        |rate| {
+            format!(
+                "{} of {} outcomes bad",
+                figures::rate(rate),
+                count(counts.observations)
+            )
+        },
     );
-    format!("`{}`: {rate}, {}", plain(counts.variant.as_str()), units(counts.bad_units))
+    format!(
+        "`{}`: {rate}, {}",
+        plain(counts.variant.as_str()),
+        units(counts.bad_units)
+    )
 }
 
 fn ratio(breach: &Breach) -> String {
@@ -126,7 +144,7 @@ mod tests {
             [
                 "Frozen on 2026-12-01 10:00:05 UTC by its guardrail `fallback` (revision 31).",
                 "Harm starts at 1.25 times control's rate at the same time.",
-                "`candidate`: 16 % of 144 outcomes bad, 23 bad units; `current`: 4 % of 1,300 outcomes bad, \
+                "`candidate`: 16.0 % of 144 outcomes bad, 23 bad units; `current`: 4.00 % of 1,300 outcomes bad, \
                  52 bad units; 4 times control's rate.",
                 "Evidence: e-value 365 against 200, which equal arms would ever reach with a chance below 0.5 %; \
                  `candidate` had 10 % of the units of the two arms.",
@@ -142,7 +160,8 @@ mod tests {
     #[test]
     fn control_without_a_bad_outcome_has_no_ratio() {
         let mut freeze = frozen_by_guardrail();
-        freeze["cause"]["guardrail"]["control"] = json!({"variant": "current", "bad_units": 0, "observations": 0});
+        freeze["cause"]["guardrail"]["control"] =
+            json!({"variant": "current", "bad_units": 0, "observations": 0});
         freeze["cause"]["guardrail"]["limit"] = json!({"max_rate": 0.05});
         freeze["cause"]["guardrail"]["log_e"] = json!(800.0);
         let told = sentences("summary", &freeze, "current").join("\n");
@@ -160,8 +179,12 @@ mod tests {
             told[0],
             "Frozen on 2026-12-01 10:00:05 UTC by hand (api, revision 4): odd answers."
         );
-        let newer = json!({"revision": 4, "at": "x", "actor": "fleet", "reason": "r", "cause": {"blind": 600}});
+        let newer =
+            json!({"revision": 4, "at": "x", "actor": "fleet", "reason": "r", "cause": {"blind": 600}});
         let told = sentences("tone", &newer, "control").join("\n");
-        assert!(told.contains("by fleet (revision 4): r.\nCause: {\"blind\":600}."), "{told}");
+        assert!(
+            told.contains("by fleet (revision 4): r.\nCause: {\"blind\":600}."),
+            "{told}"
+        );
     }
 }

@@ -125,7 +125,15 @@ fn stepped(answer: &Value) -> String {
 
 fn table(answer: &Value) -> String {
     let mut table = Table::new(&[
-        "experiment", "prompt", "kind", "state", ">epoch", "shares", ">traffic", "changed", "note",
+        "experiment",
+        "prompt",
+        "kind",
+        "state",
+        ">epoch",
+        "shares",
+        ">traffic",
+        "changed",
+        "note",
     ]);
     for experiment in list(&answer["experiments"]) {
         table.row([
@@ -201,7 +209,10 @@ fn shown(experiment: &Value) -> String {
     }
     let (changed, revision) = (moment_of(&experiment["changed_at"]), &experiment["revision"]);
     rows.push(("changed", format!("{changed} (revision {revision})")));
-    let allowed: Vec<&str> = list(&experiment["allowed"]).iter().filter_map(Value::as_str).collect();
+    let allowed: Vec<&str> = list(&experiment["allowed"])
+        .iter()
+        .filter_map(Value::as_str)
+        .collect();
     if !allowed.is_empty() {
         rows.push(("possible now", allowed.join(", ")));
     }
@@ -246,7 +257,10 @@ fn epochs(experiment: &Value) -> Table {
     for epoch in list(&experiment["epochs"]) {
         let shares = epoch["shares"].as_object().map_or_else(String::new, |shares| {
             let share = |(name, share): (&String, &Value)| {
-                format!("{name} {}", share.as_f64().map_or_else(|| "–".to_owned(), percent))
+                format!(
+                    "{name} {}",
+                    share.as_f64().map_or_else(|| "–".to_owned(), percent)
+                )
             };
             shares.iter().map(share).collect::<Vec<_>>().join(", ")
         });
@@ -286,7 +300,7 @@ mod tests {
         assert_eq!(
             lines,
             [
-                "experiment  prompt  kind    state   epoch  shares                         traffic  changed                  note",
+                "experiment  prompt  kind    state   epoch  shares                        traffic  changed                  note",
                 "summary     ticket  canary  frozen      2  current 100 %, candidate 0 %    100 %  2026-12-01 10:00:05 UTC  odd answers",
             ]
         );
@@ -301,7 +315,7 @@ mod tests {
             "possible now  resume, stop\n",
             "  Frozen on 2026-12-01 10:00:05 UTC by hand (api, revision 9): odd answers.\n",
             "serin experiment resume summary --reason",
-            "  candidate  version 2            50    0 %\n",
+            "  candidate  version 2              50    0 %\n",
             "1  2026-12-01 09:00:00 UTC  running  candidate 5 %, current 95 %\n",
         ] {
             assert!(shown.contains(part), "{part:?} is not in\n{shown}");
@@ -313,6 +327,9 @@ mod tests {
     fn a_step_says_whether_it_changed_anything() {
         let answer = |events| json!({"experiment": "a", "state": "running", "revision": 4, "events": events});
         assert_eq!(stepped(&answer(json!([{}]))), "a is running now (revision 4)\n");
-        assert_eq!(stepped(&answer(json!([]))), "a is running as before (revision 4)\n");
+        assert_eq!(
+            stepped(&answer(json!([]))),
+            "a is running as before (revision 4)\n"
+        );
     }
 }

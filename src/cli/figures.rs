@@ -61,7 +61,13 @@ pub(super) fn counted(value: &Value) -> String {
     value.as_u64().map_or_else(|| missing(value), count)
 }
 
-/// A share or rate in per cent, without needless zeros: `12.5 %`, `5 %`, `0.83 %`.
+/// A measured rate in per cent, with the same decimals from look to look: `62.0 %`, `3.68 %`.
+pub(super) fn rate(rate: f64) -> String {
+    let decimals = if rate.abs() < 0.1 { 2 } else { 1 };
+    format!("{:.decimals$} %", rate * 100.0)
+}
+
+/// A share or limit in per cent, without needless zeros: `12.5 %`, `5 %`, `0.83 %`.
 pub(super) fn percent(share: f64) -> String {
     let decimals = if share.abs() < 0.1 { 2 } else { 1 };
     format!("{} %", shortened(share * 100.0, decimals))
@@ -151,6 +157,7 @@ mod tests {
             [0.0031, 12.345_6, 8_127.4, 0.0].map(number),
             ["0.003100", "12.35", "8127", "0"]
         );
+        assert_eq!([0.62, 0.036_82, 0.0].map(rate), ["62.0 %", "3.68 %", "0.00 %"]);
         assert_eq!(points(0.118), "+11.80");
         assert_eq!([-3.25, 0.5].map(signed), ["-3.250", "+0.5000"]);
         assert_eq!([0.00001, 0.0086].map(p_value), ["< 0.0001", "0.0086"]);
@@ -162,12 +169,19 @@ mod tests {
 
     #[test]
     fn a_figure_that_cannot_be_had_says_why() {
-        assert_eq!(figure(&json!({"undefined": "collecting"}), number), "– (collecting)");
+        assert_eq!(
+            figure(&json!({"undefined": "collecting"}), number),
+            "– (collecting)"
+        );
         assert_eq!(figure(&json!(null), number), "–");
         assert_eq!(interval(&json!([0.008, 0.052]), points), "[+0.80, +5.20]");
-        let long = json!({"undefined": "needs at least thirty effective buckets of units in each of the arms"});
+        let long =
+            json!({"undefined": "needs at least thirty effective buckets of units in each of the arms"});
         let shown = figure(&long, number);
-        assert!(shown.starts_with("– (needs at least") && shown.ends_with("…)"), "{shown}");
+        assert!(
+            shown.starts_with("– (needs at least") && shown.ends_with("…)"),
+            "{shown}"
+        );
     }
 
     #[test]

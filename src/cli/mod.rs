@@ -58,15 +58,21 @@ enum Command {
     Serve,
     /// Check the settings, prompt and experiment files, and tell every mistake
     Validate,
-    /// Ask the running server which version a user gets; the look is not counted
     Decide(decide::Decide),
     /// Look at experiments and steer them
     Experiment {
         #[command(subcommand)]
         command: experiment::ExperimentCommand,
     },
-    /// Watch a bad canary freeze and a good experiment win, on a server of its own
     Demo(demo::Demo),
+}
+
+impl Arguments {
+    /// What this process was started with. Wrong usage ends it with exit code 2, `--help` and `--version` with 0.
+    #[must_use]
+    pub fn from_command_line() -> Self {
+        Self::parse()
+    }
 }
 
 /// Runs a command to its end and says how it went.

@@ -3,8 +3,8 @@
 use super::{
     evidence,
     figures::{
-        counted, figure, interval, list, missing, moment_of, number, p_value, percent, points, shortened, signed,
-        text,
+        counted, figure, interval, list, missing, moment_of, number, p_value, points, rate, shortened,
+        signed, text,
     },
     table::{Table, indented, plain},
 };
@@ -33,7 +33,9 @@ pub(super) fn shown(report: &Value) -> String {
     }
     let _ = writeln!(out, "\nexposures\n{}", indented(&exposures(report).to_string()));
     let srm = &report["srm"];
-    let verdict = srm["verdict"].as_str().map_or_else(|| missing(&srm["verdict"]), plain);
+    let verdict = srm["verdict"]
+        .as_str()
+        .map_or_else(|| missing(&srm["verdict"]), plain);
     let sample_ratio = if srm["undefined"].is_string() {
         missing(srm)
     } else {
@@ -41,7 +43,11 @@ pub(super) fn shown(report: &Value) -> String {
     };
     let _ = writeln!(out, "sample ratio: {sample_ratio}");
     for metric in list(&report["metrics"]) {
-        let primary = if metric["primary"] == true { ", primary" } else { "" };
+        let primary = if metric["primary"] == true {
+            ", primary"
+        } else {
+            ""
+        };
         let _ = write!(
             out,
             "\n{} ({}, goal {}{primary})\n{}",
@@ -79,7 +85,14 @@ fn estimates(metric: &Value) -> Table {
     let always = |variant: &Value| variant["vs_control"]["always_valid"]["p"].is_number();
     let any_look = variants.iter().any(always);
     let mut headings = vec!["variant", ">n", "mean ± se", "95 % interval"];
-    headings.extend([if is_rate { "difference in points" } else { "difference" }, ">p"]);
+    headings.extend([
+        if is_rate {
+            "difference in points"
+        } else {
+            "difference"
+        },
+        ">p",
+    ]);
     if any_look {
         headings.push(">p at any look");
     }
@@ -90,7 +103,7 @@ fn estimates(metric: &Value) -> Table {
             text(variant, "variant").to_owned(),
             counted(&variant["n"]),
             mean(variant, is_rate),
-            interval(&variant["ci"], if is_rate { percent } else { number }),
+            interval(&variant["ci"], if is_rate { rate } else { number }),
         ];
         let versus = &variant["vs_control"];
         if versus.is_object() {
@@ -130,10 +143,19 @@ fn difference(versus: &Value, is_rate: bool) -> String {
 }
 
 fn guardrails(report: &Value) -> Table {
-    let mut table = Table::new(&["guardrail", "harm starts", "state", "evidence", "control", "candidate"]);
+    let mut table = Table::new(&[
+        "guardrail",
+        "harm starts",
+        "state",
+        "evidence",
+        "control",
+        "candidate",
+    ]);
     for guardrail in list(&report["guardrails"]) {
-        let limit = serde_json::from_value::<Limit>(guardrail["limit"].clone())
-            .map_or_else(|_| guardrail["limit"].to_string(), |limit| evidence::limit(&limit));
+        let limit = serde_json::from_value::<Limit>(guardrail["limit"].clone()).map_or_else(
+            |_| guardrail["limit"].to_string(),
+            |limit| evidence::limit(&limit),
+        );
         table.row([
             text(guardrail, "metric").to_owned(),
             limit,
@@ -149,7 +171,7 @@ fn guardrails(report: &Value) -> Table {
 fn bad_units(arm: &Value) -> String {
     let counts = format!(
         "{}, {} bad units",
-        figure(&arm["rate"], percent),
+        figure(&arm["rate"], rate),
         counted(&arm["bad_units"])
     );
     match arm["variant"].as_str() {
@@ -221,7 +243,11 @@ latency_ms (mean, goal decrease)
 ";
         let shown = shown(&report());
         let squeeze = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
-        let head: String = shown.lines().take(expected.lines().count()).collect::<Vec<_>>().join("\n");
+        let head: String = shown
+            .lines()
+            .take(expected.lines().count())
+            .collect::<Vec<_>>()
+            .join("\n");
         assert_eq!(squeeze(&head), squeeze(expected), "{shown}");
         for part in [
             "control   3  – (collecting)  – (collecting)",

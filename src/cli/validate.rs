@@ -5,28 +5,20 @@ use super::{
     output::{self, Told},
 };
 use crate::{
-    clock::Clock,
-    control_plane::{ControlPlane, RefusedCommand, decide::Rejection},
+    control_plane::{RefusedCommand, catalog::Catalog, decide::decide},
     definitions::{
         load::{self, Definitions},
-        mistake::{Mistake, Mistakes},
+        mistake::Mistakes,
+        reconcile::Reconciliation,
     },
-    domain::{
-        command::{Command, Origin},
-        experiment::WantedStatus,
-        id::Environment,
-        problem::Problem,
-    },
-    routing::{live::LiveTable, table::RoutingTable},
+    domain::{Timestamp, event::Recorded, experiment::WantedStatus, id::Revision},
     settings::Settings,
-    store::memory::MemoryLog,
 };
 use anyhow::Result;
 use serde_json::json;
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::Path,
-    sync::Arc,
 };
 
 /// Reads the settings, the prompts and the experiments, and tells every mistake or how much there is.
@@ -61,68 +53,37 @@ pub(super) fn run(config: &Path, json: bool) -> Result<()> {
 fn check(settings: &Settings) -> Result<Definitions, Mistakes> {
     let definitions = load::load(&settings.definitions, &settings.environment)?;
     let mistakes = rehearse(settings, &definitions);
-    if mistakes.is_empty() {
+    if mistakes.0.is_empty() {
         Ok(definitions)
     } else {
-        Err(Mistakes::sorted(mistakes))
+        Err(mistakes)
     }
 }
 
-/// What an empty control log would refuse: versions that no file has, audiences that do not compile, layers.
-fn rehearse(settings: &Settings, definitions: &Definitions) -> Vec<Mistake> {
-    let labels = definitions.prompts.iter().flat_map(|file| &file.labels);
-    let named = definitions.experiments.iter().map(|file| &file.spec.environment);
-    let environments: BTreeSet<&Environment> = labels.chain(named).chain([&settings.environment]).collect();
-    let environments: Vec<Environment> = environments.into_iter().cloned().collect();
-
-    let origin = Origin::new("system", "validation");
-    let register = definitions.prompts.iter().map(|file| Command::RegisterPrompt {
-        name: file.name.clone(),
-        draft: Box::new(file.draft.clone()),
-        environments: environments.clone(),
-    });
-    let put = definitions
-        .experiments
-        .iter()
-        .map(|file| Command::PutExperiment(Box::new(file.spec.clone())));
-    let commands: Vec<(Origin, Command)> = register
-        .chain(put)
-        .map(|command| (origin.clone(), command))
-        .collect();
-
-    let opened = ControlPlane::open(
-        Box::new(MemoryLog::default()),
-        Arc::new(LiveTable::new(RoutingTable::default())),
-        settings.environment.clone(),
-        Clock::System,
-        Vec::new(),
-    );
-    // A log in memory is always there.
-    let Ok(control_plane) = opened else {
-        return Vec::new();
-    };
-    let refused = control_plane.rehearse(&commands).err().unwrap_or_default();
-    refused
-        .into_iter()
-        .flat_map(|refused| located(refused, definitions))
-        .collect()
-}
-
-/// Gives what was refused its file and lines: commands are in the order of the prompts, then of the experiments.
-fn located(refused: RefusedCommand, definitions: &Definitions) -> Vec<Mistake> {
-    let problems = match refused.rejection {
-        Rejection::Invalid { problems, .. } => problems,
-        other => vec![Problem::new("", other.to_string())],
-    };
-    let prompts = definitions.prompts.len();
-    let locate = |problem: &Problem| match definitions.prompts.get(refused.index) {
-        Some(file) => Some(file.mistake(problem)),
-        None => definitions
-            .experiments
-            .get(refused.index - prompts)
-            .map(|file| file.mistake(problem)),
-    };
-    problems.iter().filter_map(locate).collect()
+/// What an empty control log would refuse: versions that no file has, audiences that do not compile, taken slots.
+fn rehearse(settings: &Settings, definitions: &Definitions) -> Mistakes {
+    let mut catalog = Catalog::default();
+    let reconciliation = Reconciliation::new(&catalog, definitions, &settings.environment);
+    let mut refused = Vec::new();
+    // Before all time every schedule lies ahead, so that the answer is the same on every day.
+    let at = Timestamp::default();
+    for (index, (origin, command)) in reconciliation.commands.iter().enumerate() {
+        match decide(&catalog, command, at) {
+            Ok(events) => {
+                for event in events {
+                    catalog.apply(&Recorded {
+                        revision: Revision(catalog.revision.0 + 1),
+                        at,
+                        actor: origin.actor.clone(),
+                        reason: origin.reason.clone(),
+                        event,
+                    });
+                }
+            }
+            Err(rejection) => refused.push(RefusedCommand { index, rejection }),
+        }
+    }
+    reconciliation.mistakes(&refused)
 }
 
 fn summary(config: &Path, definitions: &Definitions) -> String {

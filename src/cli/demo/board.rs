@@ -6,7 +6,7 @@ use super::{
     script::{CANARY, Play, TEST},
 };
 use crate::cli::{
-    figures::{count, p_value, percent, points, shortened, text},
+    figures::{count, p_value, percent, points, rate, shortened, text},
     output,
     results::gauge,
     table::Table,
@@ -77,7 +77,14 @@ fn redrawn(last_lines: usize, drawing: &str) -> String {
 
 fn drawing(elapsed: Duration, tally: &Tally, look: &Look) -> String {
     let mut table = Table::new(&[
-        "experiment", "arm", ">share", ">requests", "rate", "difference", "evidence of harm", "state",
+        "experiment",
+        "arm",
+        ">share",
+        ">requests",
+        "rate",
+        "difference",
+        "evidence of harm",
+        "state",
     ]);
     for play in [&TEST, &CANARY] {
         let experiment = look.experiment(play);
@@ -86,14 +93,30 @@ fn drawing(elapsed: Duration, tally: &Tally, look: &Look) -> String {
             let is_control = index == 0;
             let share = experiment["variants"][index]["share"].as_f64();
             table.row([
-                if is_control { play.experiment.to_owned() } else { String::new() },
+                if is_control {
+                    play.experiment.to_owned()
+                } else {
+                    String::new()
+                },
                 arm.name.to_owned(),
                 share.map_or_else(dash, percent),
                 count(tally.arm(play, arm)),
-                format!("{} {}", rates[index].map_or_else(dash, percent), play.metric),
-                if is_control { String::new() } else { difference(play, look) },
-                if is_control { String::new() } else { look.evidence(play).map_or_else(dash, gauge) },
-                if is_control { text(experiment, "state").to_owned() } else { String::new() },
+                format!("{} {}", rates[index].map_or_else(dash, rate), play.metric),
+                if is_control {
+                    String::new()
+                } else {
+                    difference(play, look)
+                },
+                if is_control {
+                    String::new()
+                } else {
+                    look.evidence(play).map_or_else(dash, gauge)
+                },
+                if is_control {
+                    text(experiment, "state").to_owned()
+                } else {
+                    String::new()
+                },
             ]);
         }
     }
@@ -102,7 +125,7 @@ fn drawing(elapsed: Duration, tally: &Tally, look: &Look) -> String {
 
 fn line(elapsed: Duration, tally: &Tally, look: &Look) -> String {
     let arms = |play: &Play| {
-        let [control, candidate] = look.rates(play).map(|rate| rate.map_or_else(dash, percent));
+        let [control, candidate] = look.rates(play).map(|found| found.map_or_else(dash, rate));
         format!(
             "{} {}: {} {control} of {}, {} {candidate} of {}, {}",
             play.experiment,
@@ -167,7 +190,10 @@ mod tests {
         let lines: Vec<&str> = drawing.lines().collect();
         assert_eq!(lines.len(), 7, "{drawing}");
         assert_eq!(lines[0], "2 s, 0 decisions, 0 outcomes");
-        assert!(lines[6].contains("candidate") && lines[6].contains("– fallback"), "{drawing}");
+        assert!(
+            lines[6].contains("candidate") && lines[6].contains("– fallback"),
+            "{drawing}"
+        );
         let line = line(Duration::from_secs(2), &Tally::default(), &Look::default());
         assert_eq!(line.lines().count(), 1, "{line}");
     }

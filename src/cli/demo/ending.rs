@@ -8,7 +8,7 @@ use super::{
 use crate::{
     cli::{
         evidence,
-        figures::{count, figure, interval, p_value, percent, points, seconds, text},
+        figures::{count, figure, interval, p_value, percent, points, rate, seconds, text},
         table::{indented, plain},
     },
     domain::Timestamp,
@@ -96,7 +96,11 @@ impl Ending {
     pub(super) fn words(&self) -> String {
         let mut out = String::new();
         if let Some(frozen) = &self.freeze {
-            let _ = write!(out, "\nThe bad canary froze by itself.\n{}", indented(&frozen.words()));
+            let _ = write!(
+                out,
+                "\nThe bad canary froze by itself.\n{}",
+                indented(&frozen.words())
+            );
             let _ = write!(out, "\nThe freeze in the control log:\n{:#}\n", frozen.entry);
         }
         if let Some(winner) = &self.winner {
@@ -168,7 +172,7 @@ impl Frozen {
 
 fn won(winner: &Winner) -> String {
     let versus = &winner.variant["vs_control"];
-    let mean = |estimate: &Value| figure(&estimate["mean"], percent);
+    let mean = |estimate: &Value| figure(&estimate["mean"], rate);
     let mut line = format!(
         "{} resolves {} against {} of {}: {} points {}",
         plain(text(&winner.variant, "variant")),
@@ -224,7 +228,7 @@ mod tests {
         };
         assert_eq!(
             won(&winner),
-            "friendly resolves 74 % against 62 % of control: +12.00 points [+8.00, +16.00]; p 0.0020 however often \
+            "friendly resolves 74.0 % against 62.0 % of control: +12.00 points [+8.00, +16.00]; p 0.0020 however often \
              one looks; verdict: better."
         );
     }

@@ -80,7 +80,10 @@ impl Tally {
         let variant = text(decision, "variant");
         self.decisions += 1;
         self.failed_in_a_row = 0;
-        *self.arms.entry((play.experiment, variant.to_owned())).or_default() += 1;
+        *self
+            .arms
+            .entry((play.experiment, variant.to_owned()))
+            .or_default() += 1;
         if play.experiment != CANARY.experiment {
             return;
         }

@@ -103,7 +103,9 @@ impl Look {
     pub(super) fn winner(&self) -> Option<Winner> {
         let versus = self.comparison();
         let sure = versus["always_valid"]["p"].as_f64().is_some_and(|p| p < 0.05);
-        let more = versus["difference"].as_f64().is_some_and(|difference| difference > 0.0);
+        let more = versus["difference"]
+            .as_f64()
+            .is_some_and(|difference| difference > 0.0);
         (versus["verdict"] == "better" || (sure && more)).then(|| Winner {
             control: self.estimate(TEST.control.name).clone(),
             variant: self.estimate(TEST.candidate.name).clone(),
@@ -171,7 +173,9 @@ impl Lookout {
     pub(super) async fn entry(&self, revision: u64) -> Result<Option<Value>, ClientError> {
         let path = format!("/api/v1/audit?after={}", revision.saturating_sub(1));
         let log = self.server.get(&path).await?.json;
-        let entry = list(&log["entries"]).iter().find(|entry| entry["revision"] == revision);
+        let entry = list(&log["entries"])
+            .iter()
+            .find(|entry| entry["revision"] == revision);
         Ok(entry.cloned())
     }
 
@@ -230,9 +234,13 @@ mod tests {
             look.winner().is_some()
         };
         assert!(winner(json!({"verdict": "better"})));
-        assert!(winner(json!({"difference": 0.12, "always_valid": {"p": 0.01}, "verdict": "not_yet"})));
+        assert!(winner(
+            json!({"difference": 0.12, "always_valid": {"p": 0.01}, "verdict": "not_yet"})
+        ));
         assert!(!winner(json!({"difference": -0.12, "always_valid": {"p": 0.01}})));
-        assert!(!winner(json!({"difference": 0.12, "p": 0.01, "always_valid": {"undefined": "later"}})));
+        assert!(!winner(
+            json!({"difference": 0.12, "p": 0.01, "always_valid": {"undefined": "later"}})
+        ));
         assert!(!winner(json!({"undefined": "collecting"})));
         assert!(Look::default().winner().is_none() && Look::default().freeze().is_none());
     }

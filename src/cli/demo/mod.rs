@@ -20,7 +20,7 @@ use gateway::Gateway;
 use look::{Look, Lookout};
 use std::time::Duration;
 use tokio::{
-    signal::unix::{SignalKind, signal},
+    signal::unix::{Signal, SignalKind, signal},
     time::{Instant, MissedTickBehavior, interval},
 };
 
@@ -31,7 +31,9 @@ const AFTERMATH: Duration = Duration::from_secs(3);
 /// So many looks in a row may fail.
 const PATIENCE: u32 = 20;
 
-/// Watch a bad canary freeze and a good experiment win, on a server of its own.
+/// Watch a bad canary freeze and a good experiment win, on a server of its own
+///
+/// Needs no settings and leaves nothing behind. Exits with 0 when both were seen, otherwise with 1 and what is missing.
 #[derive(Debug, clap::Args)]
 pub(super) struct Demo {
     /// The longest the traffic may last; it mostly ends much earlier
@@ -44,13 +46,19 @@ pub(super) struct Demo {
 /// # Errors
 /// What was to be seen and was not, or why the demo could not be played.
 pub(super) fn run(demo: &Demo, json: bool) -> Result<()> {
+    let runtime = client::runtime()?;
+    // Before there is anything to clean up, so that nothing is ever left behind.
+    let mut wishes = {
+        let _inside = runtime.enter();
+        Interruption::listen()?
+    };
     let folder = tempfile::Builder::new()
         .prefix("serin-demo-")
         .tempdir()
         .context("cannot make a temporary folder")?;
     let running = server::start(script::write(folder.path())?)?;
     let [data_plane, control_plane] = [running.data_plane, running.control_plane].map(Server::listening_on);
-    let ending = client::run(play(demo, json, &data_plane, control_plane));
+    let ending = runtime.block_on(play(demo, json, &data_plane, control_plane, &mut wishes));
     // The server goes before its folder does, also when the play failed.
     let stopped = running.stop().context("the server did not stop cleanly");
     let removed = folder.close().context("cannot remove the temporary folder");
@@ -69,7 +77,13 @@ pub(super) fn run(demo: &Demo, json: bool) -> Result<()> {
     }
 }
 
-async fn play(demo: &Demo, json: bool, data_plane: &Server, control_plane: Server) -> Result<Ending> {
+async fn play(
+    demo: &Demo,
+    json: bool,
+    data_plane: &Server,
+    control_plane: Server,
+    wishes: &mut Interruption,
+) -> Result<Ending> {
     let mut board = Board::new(json);
     if !json {
         output::print(&format!(
@@ -86,15 +100,11 @@ async fn play(demo: &Demo, json: bool, data_plane: &Server, control_plane: Serve
     let mut failed_looks = 0;
     let mut ticks = interval(LOOK_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut interrupted = std::pin::pin!(interruption());
     let mut last = Look::default();
     loop {
         tokio::select! {
             _ = ticks.tick() => {}
-            caught = &mut interrupted => {
-                caught?;
-                bail!("interrupted");
-            }
+            () = wishes.wanted() => bail!("interrupted"),
         }
         match lookout.look().await {
             Ok(look) => {
@@ -136,12 +146,26 @@ async fn play(demo: &Demo, json: bool, data_plane: &Server, control_plane: Serve
     })
 }
 
-/// Resolves when somebody wants the demo to end.
-async fn interruption() -> Result<()> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    tokio::select! {
-        caught = tokio::signal::ctrl_c() => caught?,
-        _ = terminate.recv() => {}
+/// Hears when somebody wants the demo to end.
+struct Interruption {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Interruption {
+    /// Listens from now on; must be called inside a runtime.
+    fn listen() -> Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+        })
     }
-    Ok(())
+
+    /// Resolves when the wish has come; cancelling the wait loses nothing.
+    async fn wanted(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
 }

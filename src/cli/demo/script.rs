@@ -125,13 +125,21 @@ on_complete = "hold"
 
 /// Name, version and text of every prompt version.
 const PROMPTS: [(&str, &str, &str); 4] = [
-    (TEST.prompt, "1.0.0", "Answer the customer's question: {{question}}"),
+    (
+        TEST.prompt,
+        "1.0.0",
+        "Answer the customer's question: {{question}}",
+    ),
     (
         TEST.prompt,
         "1.1.0",
         "Thank the customer, answer first and explain after: {{question}}",
     ),
-    (CANARY.prompt, "1.0.0", "Summarise the ticket in five sentences: {{ticket}}"),
+    (
+        CANARY.prompt,
+        "1.0.0",
+        "Summarise the ticket in five sentences: {{ticket}}",
+    ),
     (CANARY.prompt, "1.1.0", "Summarise in one line: {{ticket}}"),
 ];
 
@@ -195,7 +203,11 @@ mod tests {
                 .find(|file| file.spec.id.as_str() == play.experiment);
             let spec = &found.unwrap().spec;
             assert_eq!(spec.prompt.as_str(), play.prompt);
-            let names: Vec<&str> = spec.variants.iter().map(|variant| variant.name.as_str()).collect();
+            let names: Vec<&str> = spec
+                .variants
+                .iter()
+                .map(|variant| variant.name.as_str())
+                .collect();
             assert_eq!(names, [play.control.name, play.candidate.name]);
         }
         let canary = definitions.experiments.last().unwrap();
