@@ -33,13 +33,10 @@ pub(super) fn shown(report: &Value) -> String {
     }
     let _ = writeln!(out, "\nexposures\n{}", indented(&exposures(report).to_string()));
     let srm = &report["srm"];
-    let verdict = srm["verdict"]
-        .as_str()
-        .map_or_else(|| missing(&srm["verdict"]), plain);
-    let sample_ratio = if srm["undefined"].is_string() {
-        missing(srm)
-    } else {
-        format!("{verdict} (p {})", figure(&srm["p"], p_value))
+    let sample_ratio = match srm["verdict"].as_str() {
+        Some(verdict) => format!("{} (p {})", plain(verdict), figure(&srm["p"], p_value)),
+        None if srm["undefined"].is_string() => missing(srm),
+        None => missing(&srm["verdict"]),
     };
     let _ = writeln!(out, "sample ratio: {sample_ratio}");
     for metric in list(&report["metrics"]) {
@@ -66,12 +63,25 @@ pub(super) fn shown(report: &Value) -> String {
 
 fn exposures(report: &Value) -> Table {
     let mut table = Table::new(&["variant", ">requests", ">units", ">outcomes"]);
-    for (variant, exposed) in report["exposures"].as_object().into_iter().flatten() {
+    let exposed = report["exposures"].as_object();
+    // In the order of the metrics' arms, where control is first; the members of an object have none.
+    let arms = list(&report["metrics"][0]["variants"])
+        .iter()
+        .map(|arm| text(arm, "variant"));
+    let mut names: Vec<&str> = arms
+        .filter(|name| exposed.is_some_and(|all| all.contains_key(*name)))
+        .collect();
+    for name in exposed.into_iter().flat_map(|all| all.keys()) {
+        if !names.contains(&name.as_str()) {
+            names.push(name);
+        }
+    }
+    for name in names {
         table.row([
-            variant.clone(),
-            counted(&exposed["requests"]),
-            counted(&exposed["units"]),
-            counted(&report["outcomes"][variant]["accepted"]),
+            name.to_owned(),
+            counted(&report["exposures"][name]["requests"]),
+            counted(&report["exposures"][name]["units"]),
+            counted(&report["outcomes"][name]["accepted"]),
         ]);
     }
     table
@@ -143,27 +153,40 @@ fn difference(versus: &Value, is_rate: bool) -> String {
 }
 
 fn guardrails(report: &Value) -> Table {
-    let mut table = Table::new(&[
+    let guardrails = list(&report["guardrails"]);
+    let any_ratio = guardrails
+        .iter()
+        .any(|guardrail| guardrail["ratio_ci"].is_array());
+    let mut headings = vec![
         "guardrail",
         "harm starts",
         "state",
         "evidence",
         "control",
         "candidate",
-    ]);
-    for guardrail in list(&report["guardrails"]) {
+    ];
+    if any_ratio {
+        headings.push("ratio lies in");
+    }
+    let mut table = Table::new(&headings);
+    for guardrail in guardrails {
         let limit = serde_json::from_value::<Limit>(guardrail["limit"].clone()).map_or_else(
             |_| guardrail["limit"].to_string(),
             |limit| evidence::limit(&limit),
         );
-        table.row([
-            text(guardrail, "metric").to_owned(),
+        let name = guardrail["name"].as_str().unwrap_or(text(guardrail, "metric"));
+        let mut cells = vec![
+            name.to_owned(),
             limit,
             text(guardrail, "state").replace('_', " "),
             figure(&guardrail["evidence"], gauge),
             bad_units(&guardrail["control"]),
             bad_units(&guardrail["candidate"]),
-        ]);
+        ];
+        if any_ratio {
+            cells.push(interval(&guardrail["ratio_ci"], |ratio| shortened(ratio, 2)));
+        }
+        table.row(cells);
     }
     table
 }
