@@ -179,7 +179,7 @@ impl Answer {
     /// What a command prints: for `--json` the answer as it came, otherwise what `words` makes of it.
     ///
     /// # Errors
-    /// Those of [`output::print`].
+    /// Those of [`output::print()`].
     pub(super) fn print(&self, json: bool, words: impl FnOnce(&Value) -> String) -> anyhow::Result<()> {
         if json {
             let text = String::from_utf8_lossy(&self.raw);

@@ -30,7 +30,7 @@ pub(super) fn print(text: &str) -> Result<()> {
 /// Writes indented JSON and a line's end to standard output.
 ///
 /// # Errors
-/// Those of [`print`].
+/// Those of [`print()`].
 pub(super) fn print_json(value: &Value) -> Result<()> {
     print(&format!("{value:#}\n"))
 }

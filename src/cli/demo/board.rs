@@ -43,7 +43,7 @@ impl Board {
     /// Shows the present state.
     ///
     /// # Errors
-    /// Those of [`output::print`].
+    /// Those of [`output::print()`].
     pub(super) fn draw(&mut self, elapsed: Duration, tally: &Tally, look: &Look) -> Result<()> {
         match self {
             Self::Silent => Ok(()),
