@@ -1,7 +1,10 @@
 //! `serin serve`: the server, until it is told to stop.
 
 use super::{client::Server, output, server};
-use crate::settings::Settings;
+use crate::{
+    settings::{self, Settings},
+    telemetry,
+};
 use anyhow::{Context as _, Result, anyhow};
 use std::path::Path;
 
@@ -10,6 +13,7 @@ use std::path::Path;
 /// # Errors
 /// Every mistake in the settings, or why the server does not start or stop.
 pub(super) fn run(config: &Path) -> Result<()> {
+    telemetry::init_logging(settings::log_filter().as_deref());
     let settings = Settings::load(config).map_err(|mistakes| {
         let count = mistakes.0.len();
         let noun = if count == 1 { "mistake" } else { "mistakes" };
