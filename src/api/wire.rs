@@ -22,7 +22,7 @@ pub const MOST_PROMPTS: usize = 256;
 
 /// `POST /v1/decide`.
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "an object that asks for a decision")]
 pub struct DecideRequest<'a> {
     /// One prompt …
     #[serde(borrow, default)]
@@ -53,7 +53,7 @@ fn yes() -> bool {
 
 /// One outcome as it was sent.
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "an outcome object")]
 pub struct OutcomeItem<'a> {
     #[serde(borrow, default)]
     receipt: Option<Text<'a>>,
@@ -293,7 +293,11 @@ pub fn read_outcomes(body: &[u8], lines: bool) -> Result<Vec<ReadItem<'_>>, Prob
         Some(b'[') => match serde_json::from_slice::<Vec<OutcomeItem<'_>>>(body) {
             Ok(items) => Ok(items.into_iter().map(Ok).collect()),
             Err(error) => {
-                let items = split_array(body).ok_or_else(|| json_problem(&error))?;
+                // Brackets that do not pair are no JSON, whatever the parser met before it got there.
+                let items = split_array(body).ok_or_else(|| Problem {
+                    code: "BAD_JSON",
+                    ..json_problem(&error)
+                })?;
                 Ok(items
                     .into_iter()
                     .enumerate()
