@@ -390,20 +390,12 @@ fn open_collector(
     clock: &Clock,
     metrics: &Metrics,
 ) -> Result<Collector, StartError> {
-    let path = settings.store.path.with_file_name(format!(
-        "{}-outcomes.db",
-        settings
-            .store
-            .path
-            .file_stem()
-            .unwrap_or_default()
-            .to_string_lossy()
-    ));
+    let path = Journal::path_beside(&settings.store.path);
     let failed = |error| StartError::Store {
         path: path.clone(),
         error,
     };
-    let journal = Journal::open(&path).map_err(failed)?;
+    let journal = Journal::open(&settings.store.path).map_err(failed)?;
     let lifetime = settings.outcomes.receipt_lifetime;
     let options = CollectorOptions {
         checkpoint_every: settings.outcomes.checkpoint_every,
