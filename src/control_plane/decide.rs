@@ -409,7 +409,16 @@ fn put(catalog: &Catalog, spec: &ExperimentSpec, now: Timestamp) -> Result<Vec<E
         return Ok(events);
     };
     let live = current.state.is_live();
-    let pinned = if live { pins(catalog, spec)? } else { Vec::new() };
+    let mut pinned = if live { pins(catalog, spec)? } else { Vec::new() };
+    // While it is frozen everyone has control's version of before, and an edit must not hand out another one under
+    // that name. A resume pins what the design says by then.
+    if current.state == State::Frozen {
+        for pin in &mut pinned {
+            if let Some(kept) = current.pinned_version(&pin.variant) {
+                pin.clone_from(kept);
+            }
+        }
+    }
     let mut events = vec![Event::ExperimentChanged { spec: shared, pinned }];
     // Only a changed wish is followed: what a person did since the last edit stays done.
     if spec.status != current.spec.status {
