@@ -8,7 +8,7 @@ use crate::{
     },
     store::{ControlLog, error::StoreError},
 };
-use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior, params};
+use rusqlite::{Connection, ErrorCode, OptionalExtension as _, TransactionBehavior, params};
 use std::path::Path;
 
 /// The log in one file.
@@ -27,29 +27,41 @@ impl SqliteLog {
             std::fs::create_dir_all(folder)
                 .map_err(|error| StoreError::Unavailable(format!("{}: {error}", folder.display())))?;
         }
-        let connection = Connection::open(path).map_err(failure)?;
-        connection
-            .busy_timeout(std::time::Duration::from_secs(2))
-            .map_err(failure)?;
-        connection
-            .pragma_update(None, "journal_mode", "WAL")
-            .map_err(failure)?;
-        connection
-            .pragma_update(None, "synchronous", "FULL")
-            .map_err(failure)?;
-        connection
-            .execute_batch(
-                "CREATE TABLE IF NOT EXISTS control_log (
-                     revision INTEGER PRIMARY KEY,
-                     at TEXT NOT NULL,
-                     actor TEXT NOT NULL,
-                     reason TEXT NOT NULL,
-                     event TEXT NOT NULL
-                 ) STRICT;",
-            )
-            .map_err(failure)?;
+        let connection = match connect(path, "NORMAL") {
+            // Others may read along by an index beside the file, for which a full disk has no room. Alone the program
+            // needs none: it can start, and decide, and write when there is space again.
+            Err(error) if is_refused_by_disk(&error) => connect(path, "EXCLUSIVE").map_err(|_| error),
+            connected => connected,
+        };
+        let connection = connection.map_err(failure)?;
         Ok(Self { connection })
     }
+}
+
+fn connect(path: &Path, locking: &str) -> rusqlite::Result<Connection> {
+    let connection = Connection::open(path)?;
+    connection.busy_timeout(std::time::Duration::from_secs(2))?;
+    connection.pragma_update(None, "locking_mode", locking)?;
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.execute_batch(
+        "CREATE TABLE IF NOT EXISTS control_log (
+             revision INTEGER PRIMARY KEY,
+             at TEXT NOT NULL,
+             actor TEXT NOT NULL,
+             reason TEXT NOT NULL,
+             event TEXT NOT NULL
+         ) STRICT;",
+    )?;
+    Ok(connection)
+}
+
+fn is_refused_by_disk(error: &rusqlite::Error) -> bool {
+    let code = error.sqlite_error_code();
+    matches!(
+        code,
+        Some(ErrorCode::DiskFull | ErrorCode::SystemIoFailure | ErrorCode::CannotOpen)
+    )
 }
 
 impl ControlLog for SqliteLog {
