@@ -274,7 +274,9 @@ impl Writer {
         let mut tally = shared.tally.lock();
         recorder.drain(|record| {
             tally.decision(&record);
-            durations.observe(f64::from(record.duration_ns) * 1e-9);
+            if let Some(duration_ns) = record.duration_ns {
+                durations.observe(f64::from(duration_ns) * 1e-9);
+            }
             if record.counted {
                 if *exposures_waiting == MOST_EXPOSURES {
                     tally.exposures_lost += 1;

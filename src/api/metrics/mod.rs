@@ -71,7 +71,7 @@ impl Metrics {
         Ok(Self {
             decision_duration: histogram(
                 "serin_decision_duration_seconds",
-                "Time a decision took inside the process.",
+                "Time a decision took inside the process; one in eight is timed.",
                 DECISION_BUCKETS,
             )?,
             commit_duration: histogram(
