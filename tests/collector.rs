@@ -261,7 +261,7 @@ fn exposure(n: u64) -> DecisionRecord {
         reason: DecisionReason::Split,
         counted: true,
         unit_hash: unit(n),
-        duration_ns: 90,
+        duration_ns: Some(90),
     }
 }
 
