@@ -3,6 +3,10 @@
 //! Owns only the primitives; each type has its own layout beside it. A damaged or foreign text is an error, never a
 //! panic and never half a value.
 
+use crate::{routing::hash, store::error::StoreError};
+
+const SEAL_SEED: u64 = 0x5ea1;
+
 /// Why bytes were refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum FormatError {
@@ -38,6 +42,15 @@ pub enum FormatError {
         /// What is wrong with it.
         problem: &'static str,
     },
+}
+
+impl From<FormatError> for StoreError {
+    fn from(error: FormatError) -> Self {
+        match error {
+            FormatError::Version { .. } | FormatError::Buckets { .. } => Self::Format(error.to_string()),
+            FormatError::Length { .. } | FormatError::Damaged { .. } => Self::Corrupt(error.to_string()),
+        }
+    }
 }
 
 /// Appends to a buffer.
@@ -118,6 +131,23 @@ impl<'a> Reader<'a> {
 
     fn length(&self) -> FormatError {
         FormatError::Length { what: self.what }
+    }
+}
+
+/// Closes bytes with a checksum: neither the file system nor the database promises that what comes back is what went.
+pub(super) fn seal(bytes: &mut Vec<u8>) {
+    let sum = hash::unit_hash(bytes, SEAL_SEED);
+    bytes.extend_from_slice(&sum.to_le_bytes());
+}
+
+/// The bytes that [`seal`] closed.
+pub(super) fn unseal<'a>(what: &'static str, sealed: &'a [u8]) -> Result<&'a [u8], FormatError> {
+    let (bytes, sum) = sealed.split_last_chunk().ok_or(FormatError::Length { what })?;
+    if hash::unit_hash(bytes, SEAL_SEED) == u64::from_le_bytes(*sum) {
+        Ok(bytes)
+    } else {
+        let problem = "the checksum does not fit";
+        Err(FormatError::Damaged { what, problem })
     }
 }
 

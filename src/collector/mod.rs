@@ -6,39 +6,68 @@
 //! the recorder's queues.
 
 pub mod arm_counts;
+mod bad_units;
 pub mod buckets;
 pub mod cells;
+mod checkpoint;
 pub mod codec;
+mod duplicates;
+mod entry;
+mod examples;
 pub mod exposures;
 pub mod guard;
+mod id_marks;
 pub mod intake;
+mod keyed;
 pub mod observation;
+mod receipt_marks;
+mod row_key;
+mod shared;
 pub mod signals;
+mod state;
 pub mod totals;
 pub mod units;
+mod writer;
 
 use crate::{
     clock::Clock,
     domain::id::{ArmIndex, Epoch, ExperimentKey},
-    store::{error::StoreError, sqlite::journal::Journal},
+    store::{
+        error::StoreError,
+        sqlite::journal::{Journal, StateRow},
+    },
 };
 use arm_counts::ArmCounts;
 use exposures::DecisionRecorder;
 use guard::GuardSnapshot;
 use intake::Intake;
 use observation::Observation;
+use parking_lot::Mutex;
 use prometheus::Histogram;
+use shared::Shared;
 use signals::EvidenceChanges;
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::Ordering,
+        mpsc::{self, Sender},
+    },
+    thread::JoinHandle,
+    time::Duration,
+};
+use tokio::{sync::oneshot, time::Instant};
 use totals::Totals;
+use writer::{Message, Submission, Writer};
 
 /// How the collector spends memory, disk and time.
 #[derive(Debug, Clone)]
 pub struct CollectorOptions {
     /// How often everything that changed is stored and the journal trimmed.
     pub checkpoint_every: Duration,
-    /// Outcomes that may wait for the writer; more are refused as overloaded.
+    /// Outcomes that may wait for the writer, a batch counting as one more; more are refused as overloaded.
     pub most_queued: usize,
+    /// Bytes of the checkpoint that one commit carries, about.
+    pub checkpoint_bytes: usize,
     /// Queues of decision records: one per worker thread of the data plane.
     pub decision_lanes: usize,
     /// Records each of them holds.
@@ -53,6 +82,7 @@ impl Default for CollectorOptions {
     fn default() -> Self {
         Self {
             checkpoint_every: Duration::from_secs(10),
+            checkpoint_bytes: 64 << 10,
             most_queued: 200_000,
             decision_lanes: 16,
             decision_capacity: 16_384,
@@ -99,10 +129,28 @@ pub enum SubmitError {
     ShuttingDown,
 }
 
-/// The handle on everything counted; clones share it.
-#[derive(Debug, Clone)]
-pub struct Collector {
+impl From<StoreError> for SubmitError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Full => Self::StorageFull,
+            error => Self::Unavailable(error.to_string()),
+        }
+    }
+}
+
+/// The handle on everything counted; clones share it. When the last one goes, the writer thread ends without a
+/// checkpoint, as after a crash; [`Collector::shutdown`] is the orderly way.
+#[derive(Clone)]
+pub struct Collector(Arc<Handle>);
+
+struct Handle {
+    shared: Arc<Shared>,
+    clock: Clock,
     recorder: DecisionRecorder,
+    most_queued: usize,
+    /// None only while it is dropped.
+    sender: Option<Sender<Message>>,
+    thread: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Collector {
@@ -111,87 +159,202 @@ impl Collector {
     /// # Errors
     /// [`StoreError`] when the journal cannot be read, or holds what this program does not understand.
     pub fn open(
-        _journal: Journal,
-        _clock: Clock,
-        _intake: Intake,
+        journal: Journal,
+        clock: Clock,
+        intake: Intake,
         options: CollectorOptions,
-        _metrics: CollectorMetrics,
+        metrics: CollectorMetrics,
     ) -> Result<Self, StoreError> {
-        Ok(Self {
-            recorder: DecisionRecorder::new(options.decision_lanes, options.decision_capacity),
-        })
+        let shared = Arc::new(Shared::new(intake));
+        let recorder = DecisionRecorder::new(options.decision_lanes, options.decision_capacity);
+        let most_queued = options.most_queued;
+        let writer = Writer::open(
+            journal,
+            clock.clone(),
+            Arc::clone(&shared),
+            recorder.clone(),
+            options,
+            metrics,
+        )?;
+        let (sender, receiver) = mpsc::channel();
+        let thread = std::thread::Builder::new()
+            .name("serin-outcomes".to_owned())
+            .spawn(move || writer.run(&receiver))
+            .map_err(|error| StoreError::Unavailable(error.to_string()))?;
+        Ok(Self(Arc::new(Handle {
+            shared,
+            clock,
+            recorder,
+            most_queued,
+            sender: Some(sender),
+            thread: Mutex::new(Some(thread)),
+        })))
     }
 
-    /// Swaps what may be reported. Call it before the routing table of the same change goes live.
-    pub fn set_intake(&self, _intake: Intake) {}
+    /// Swaps what may be reported. Call it before the routing table of the same change goes live, or the first
+    /// outcomes of a new epoch are refused.
+    pub fn set_intake(&self, intake: Intake) {
+        self.0.shared.intake.store(Arc::new(intake));
+    }
 
     /// What may be reported now.
     #[must_use]
     pub fn intake(&self) -> Arc<Intake> {
-        todo_intake()
+        self.0.shared.intake.load_full()
     }
 
     /// Where decisions leave their records.
     #[must_use]
     pub fn recorder(&self) -> &DecisionRecorder {
-        &self.recorder
+        &self.0.recorder
     }
 
-    /// Journals and counts a batch; returns once it is on disk and counted.
+    /// Journals and counts a batch; returns once it is on disk and counted, so that whoever reads afterwards finds
+    /// it. Resolve the outcomes against [`Collector::intake`] first.
     ///
     /// # Errors
     /// [`SubmitError`]: nothing of the batch was counted, and it may be sent again.
-    pub async fn submit(&self, _observations: Vec<Observation>) -> Result<Accepted, SubmitError> {
-        Err(SubmitError::Overloaded)
+    pub async fn submit(&self, outcomes: Vec<Observation>) -> Result<Accepted, SubmitError> {
+        if outcomes.is_empty() {
+            return Ok(Accepted::default());
+        }
+        let (answer, answered) = oneshot::channel();
+        let submission = Submission {
+            outcomes,
+            arrived: Instant::now(),
+            answer,
+        };
+        let (weight, queued) = (submission.weight(), &self.0.shared.queued);
+        if queued.fetch_add(weight, Ordering::Relaxed) + weight > self.0.most_queued {
+            queued.fetch_sub(weight, Ordering::Relaxed);
+            return Err(SubmitError::Overloaded);
+        }
+        self.ask(Message::Submit(submission), answered).await?
     }
 
-    /// Counts a refused outcome.
-    pub fn count_rejected(&self, _experiment: Option<ExperimentKey>) {}
+    /// Counts a refused outcome, of a known experiment or of none.
+    pub fn count_rejected(&self, experiment: Option<ExperimentKey>) {
+        self.0.shared.tally.lock().rejected(experiment);
+    }
 
     /// The counts of every epoch and arm of an experiment, ascending. Cheap: nothing is copied.
     #[must_use]
-    pub fn arm_counts(&self, _experiment: ExperimentKey) -> Vec<((Epoch, ArmIndex), Arc<ArmCounts>)> {
-        Vec::new()
+    pub fn arm_counts(&self, experiment: ExperimentKey) -> Vec<((Epoch, ArmIndex), Arc<ArmCounts>)> {
+        self.0.shared.counts.read().arms(experiment)
     }
 
     /// The guardrails' evidence; none when the experiment never started or has no guardrails.
     #[must_use]
-    pub fn guard(&self, _experiment: ExperimentKey) -> Option<GuardSnapshot> {
-        None
+    pub fn guard(&self, experiment: ExperimentKey) -> Option<GuardSnapshot> {
+        self.0.shared.counts.read().guard(experiment)
     }
 
-    /// Tells when evidence changed.
+    /// Tells when evidence changed, from now on.
     #[must_use]
     pub fn subscribe_bad(&self) -> EvidenceChanges {
-        signals::Signals::default().subscribe()
+        self.0.shared.signals.subscribe()
+    }
+
+    /// The tagged outcomes kept of an experiment, of one tag or of all, newest first, each as a JSON object.
+    ///
+    /// # Errors
+    /// [`SubmitError`] when the store cannot be read.
+    pub async fn examples(
+        &self,
+        experiment: ExperimentKey,
+        tag: Option<&str>,
+    ) -> Result<Vec<String>, SubmitError> {
+        let (answer, answered) = oneshot::channel();
+        let tag = tag.map(str::to_owned);
+        let question = Message::Examples {
+            experiment,
+            tag,
+            answer,
+        };
+        self.ask(question, answered).await?
     }
 
     /// Totals since the process began.
     #[must_use]
     pub fn totals(&self) -> Totals {
-        Totals::default()
+        let backlog = self.0.shared.backlog.load(Ordering::Relaxed);
+        self.0
+            .shared
+            .tally
+            .lock()
+            .totals(self.0.recorder.dropped(), backlog)
     }
 
     /// Whether the last write to the store worked.
     #[must_use]
     pub fn store_up(&self) -> bool {
-        true
+        self.0.shared.store_up.load(Ordering::Relaxed)
     }
 
-    /// Takes nothing more, stores everything and ends the writer thread.
+    /// Everything counted, as bytes that are equal for equal counts: to compare two collectors by.
+    #[must_use]
+    pub fn encoded_counts(&self) -> Vec<StateRow> {
+        let mut counts = self.0.shared.counts.write();
+        counts.settle(intake::unix_second(self.0.clock.now()));
+        counts.encode_all()
+    }
+
+    /// Takes nothing more, answers what waits, stores everything and ends the writer thread.
     ///
     /// # Errors
-    /// [`StoreError`] when the last checkpoint failed; the journal then has what it would have stored.
+    /// [`StoreError`] when the last checkpoint failed; the journal still has what it would have stored.
     pub async fn shutdown(&self) -> Result<(), StoreError> {
-        Ok(())
+        self.0.shared.stopping.store(true, Ordering::Release);
+        let (answer, answered) = oneshot::channel();
+        // A thread that is gone already was shut down before.
+        let result = self
+            .ask(Message::Shutdown(answer), answered)
+            .await
+            .unwrap_or(Ok(()));
+        self.0.join();
+        result
+    }
+
+    async fn ask<T>(&self, message: Message, answered: oneshot::Receiver<T>) -> Result<T, SubmitError> {
+        let sent = self
+            .0
+            .sender
+            .as_ref()
+            .is_some_and(|sender| sender.send(message).is_ok());
+        let gone = || {
+            if self.0.shared.stopping.load(Ordering::Acquire) {
+                SubmitError::ShuttingDown
+            } else {
+                SubmitError::Unavailable("the writer thread has ended".to_owned())
+            }
+        };
+        if !sent {
+            return Err(gone());
+        }
+        answered.await.map_err(|_| gone())
     }
 }
 
-fn todo_intake() -> Arc<Intake> {
-    Arc::new(Intake::compile(
-        std::iter::empty(),
-        std::iter::empty(),
-        crate::routing::receipt::ReceiptKeys::default(),
-        Duration::ZERO,
-    ))
+impl std::fmt::Debug for Collector {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Collector").finish_non_exhaustive()
+    }
+}
+
+impl Handle {
+    fn join(&self) {
+        let thread = self.thread.lock().take();
+        if thread.is_some_and(|thread| thread.join().is_err()) {
+            tracing::error!("the writer thread of outcomes panicked");
+        }
+        self.shared.signals.end();
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        // The thread ends when nobody can send any more; the journal is free to be opened again after that.
+        self.sender = None;
+        self.join();
+    }
 }

@@ -2,7 +2,11 @@
 //!
 //! Kept apart from the cells: these start at zero with each process, as monitoring expects of counters.
 
-use super::exposures::DecisionReason;
+use super::{
+    exposures::{DEPLOYED, DecisionReason, DecisionRecord, NO_EXPERIMENT},
+    keyed::KeyMap,
+    observation::{Observation, Values},
+};
 use crate::domain::id::{ArmIndex, ExperimentKey, MetricKey, PromptKey};
 use std::collections::HashMap;
 
@@ -78,4 +82,118 @@ pub struct Totals {
     pub exposures_dropped: u64,
     /// Journal entries that no checkpoint covers yet.
     pub journal_backlog: u64,
+}
+
+/// The totals as the writer keeps them.
+#[derive(Debug, Default)]
+pub(super) struct Tally {
+    decisions: KeyMap<(PromptKey, ExperimentKey, ArmIndex, u8), (DecisionReason, u64)>,
+    outcomes: KeyMap<(ExperimentKey, ArmIndex), ArmTally>,
+    rejected: KeyMap<Option<ExperimentKey>, u64>,
+    /// Exposures given up because the store failed for too long.
+    pub(super) exposures_lost: u64,
+}
+
+#[derive(Debug, Default)]
+struct ArmTally {
+    accepted: u64,
+    duplicate: u64,
+    late: u64,
+    metrics: Vec<(MetricKey, MetricTotal)>,
+}
+
+impl Tally {
+    pub(super) fn decision(&mut self, record: &DecisionRecord) {
+        let key = (record.prompt, record.experiment, record.arm, record.reason as u8);
+        self.decisions.entry(key).or_insert((record.reason, 0)).1 += 1;
+    }
+
+    /// Counts an outcome with those of its values that are new.
+    pub(super) fn outcome(&mut self, outcome: &Observation, values: &Values, result: OutcomeResult) {
+        let tally = self
+            .outcomes
+            .entry((outcome.experiment, outcome.arm))
+            .or_default();
+        match result {
+            OutcomeResult::Accepted => tally.accepted += 1,
+            OutcomeResult::Late => tally.late += 1,
+            OutcomeResult::Duplicate | OutcomeResult::Rejected => {
+                tally.duplicate += 1;
+                return;
+            }
+        }
+        for (metric, value) in values.iter() {
+            let place = tally
+                .metrics
+                .iter()
+                .position(|(key, _)| *key == metric)
+                .unwrap_or_else(|| {
+                    tally.metrics.push((metric, MetricTotal::default()));
+                    tally.metrics.len() - 1
+                });
+            let total = &mut tally.metrics[place].1;
+            total.n += 1;
+            total.sum += value;
+        }
+    }
+
+    pub(super) fn rejected(&mut self, experiment: Option<ExperimentKey>) {
+        *self.rejected.entry(experiment).or_default() += 1;
+    }
+
+    /// A copy, with the two figures that are kept elsewhere.
+    pub(super) fn totals(&self, dropped: u64, journal_backlog: u64) -> Totals {
+        let decisions = self
+            .decisions
+            .iter()
+            .map(|(&(prompt, experiment, arm, _), &(reason, count))| {
+                let key = DecisionKey {
+                    prompt,
+                    experiment: (experiment != NO_EXPERIMENT).then_some(experiment),
+                    arm: (arm != DEPLOYED).then_some(arm),
+                    reason,
+                };
+                (key, count)
+            })
+            .collect();
+        let mut outcomes = HashMap::new();
+        let mut metrics = HashMap::new();
+        for (&(experiment, arm), tally) in &self.outcomes {
+            for (result, count) in [
+                (OutcomeResult::Accepted, tally.accepted),
+                (OutcomeResult::Duplicate, tally.duplicate),
+                (OutcomeResult::Late, tally.late),
+            ] {
+                if count > 0 {
+                    let (experiment, arm) = (Some(experiment), Some(arm));
+                    outcomes.insert(
+                        OutcomeKey {
+                            experiment,
+                            arm,
+                            result,
+                        },
+                        count,
+                    );
+                }
+            }
+            for (metric, total) in &tally.metrics {
+                metrics.insert((experiment, arm, *metric), *total);
+            }
+        }
+        for (&experiment, &count) in &self.rejected {
+            let key = OutcomeKey {
+                experiment,
+                arm: None,
+                result: OutcomeResult::Rejected,
+            };
+            outcomes.insert(key, count);
+        }
+        Totals {
+            decisions,
+            outcomes,
+            metrics,
+            exposures_dropped: dropped + self.exposures_lost,
+            journal_backlog,
+        }
+    }
 }

@@ -63,7 +63,7 @@ impl UnitSample {
     /// Whether [`UnitSample::estimate`] is a count.
     #[must_use]
     pub fn is_exact(&self) -> bool {
-        !self.overflowed && self.settled.len() + self.recent.len() <= SAMPLE_SIZE
+        !self.overflowed && self.len() <= SAMPLE_SIZE
     }
 
     /// The number of distinct units: exact up to [`SAMPLE_SIZE`], then (k − 1) / (the k-th lowest hash / 2⁶⁴).
@@ -74,7 +74,7 @@ impl UnitSample {
     )]
     pub fn estimate(&self) -> f64 {
         if self.is_exact() {
-            return (self.settled.len() + self.recent.len()) as f64;
+            return self.len() as f64;
         }
         let highest = self.hashes().last().copied().unwrap_or(u64::MAX);
         (SAMPLE_SIZE - 1) as f64 / ((highest as f64 + 1.0) / 2f64.powi(64))
@@ -108,6 +108,11 @@ impl UnitSample {
             recent: Vec::new(),
             overflowed,
         })
+    }
+
+    /// Hashes kept now.
+    pub(super) fn len(&self) -> usize {
+        self.settled.len() + self.recent.len()
     }
 
     /// The part a hash is stored in.

@@ -1,0 +1,449 @@
+//! All counts of the process, by experiment: the fold of the journal.
+//!
+//! Owns cells, exposures and guard evidence, and which of them changed since they were stored. Deterministic: entries
+//! folded in order give the same state in a live process and after a restart, where a piece that was stored later
+//! than an entry skips it. Does no IO; only the writer changes it, under a lock that readers share.
+
+use super::{
+    arm_counts::ArmCounts,
+    cells::Cell,
+    codec::{FormatError, seal, unseal},
+    entry::Entry,
+    guard::{Guard, GuardSnapshot},
+    intake::{ExperimentIntake, Intake},
+    keyed::KeyMap,
+    observation::Observation,
+    row_key::{Piece, RowKey, WHOLE_SAMPLE},
+    units::{PARTS, UnitSample},
+};
+use crate::{
+    domain::id::{ArmIndex, Epoch, ExperimentKey, MetricKey},
+    store::sqlite::journal::StateRow,
+};
+use std::{collections::BTreeSet, sync::Arc};
+
+const WHAT: &str = "state";
+/// A sample of at least this many units is stored in parts.
+const SAMPLE_IN_PARTS: usize = 8_192;
+
+/// What a fold changed that somebody waits for.
+#[derive(Debug, Default)]
+pub(super) struct Changes {
+    /// Experiments with a bad unit more.
+    pub(super) evidence: BTreeSet<ExperimentKey>,
+    /// Experiments with an outcome more of a measure with an absolute limit.
+    pub(super) absolute: BTreeSet<ExperimentKey>,
+}
+
+/// All counts.
+#[derive(Debug, Default)]
+pub(super) struct Counts {
+    experiments: KeyMap<ExperimentKey, ExperimentCounts>,
+    /// Pieces that changed since the last [`Counts::take_dirty`] and were not waiting to be stored before.
+    dirty: Vec<RowKey>,
+    /// Experiments with assignments that settle later.
+    settling: BTreeSet<ExperimentKey>,
+}
+
+#[derive(Debug, Default)]
+struct ExperimentCounts {
+    /// Ascending by epoch and arm.
+    shards: Vec<Shard>,
+    guard: Option<Guard>,
+}
+
+/// The counts of one arm in one epoch, and how much of them is stored.
+#[derive(Debug)]
+struct Shard {
+    epoch: Epoch,
+    arm: ArmIndex,
+    /// Shared with readers: the writer copies it only while one of them looks at it.
+    counts: Arc<ArmCounts>,
+    counters: Stored,
+    /// As the cells in `counts`.
+    cells: Vec<Stored>,
+    /// One bit per part of the unit sample that waits to be stored.
+    dirty_parts: u16,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Stored {
+    /// The journal entry up to which it has everything; read from the store, for replay.
+    through: u64,
+    dirty: bool,
+}
+
+impl Stored {
+    fn change(&mut self, became_dirty: impl FnOnce()) {
+        if !std::mem::replace(&mut self.dirty, true) {
+            became_dirty();
+        }
+    }
+}
+
+impl Counts {
+    /// Follows a new design.
+    pub(super) fn follow(&mut self, intake: &Intake) {
+        for design in intake.experiments() {
+            let key = design.experiment().key;
+            match self.experiments.get_mut(&key) {
+                Some(counts) => counts.guard = Guard::follow(counts.guard.take(), design),
+                None => {
+                    if let Some(guard) = Guard::follow(None, design) {
+                        self.experiments.entry(key).or_default().guard = Some(guard);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Counts everything in a journal entry that is not counted yet.
+    pub(super) fn fold(&mut self, seq: u64, bytes: &[u8], intake: &Intake) -> Result<Changes, FormatError> {
+        let mut changes = Changes::default();
+        let mut entry = Entry::open(bytes)?;
+        let now = entry.now;
+        entry.exposures(|experiment, epoch, arm, units| {
+            let counts = self.experiments.entry(experiment).or_default();
+            counts.expose(seq, (experiment, epoch, arm), units, &mut self.dirty);
+        })?;
+        entry.outcomes(|outcome| {
+            let counts = self.experiments.entry(outcome.experiment).or_default();
+            let design = intake.experiment(outcome.experiment);
+            let changed = counts.count((seq, now), &outcome, design, &mut self.dirty);
+            if changed.evidence {
+                changes.evidence.insert(outcome.experiment);
+            }
+            if changed.absolute {
+                changes.absolute.insert(outcome.experiment);
+            }
+            if changed.settling {
+                self.settling.insert(outcome.experiment);
+            }
+        })?;
+        Ok(changes)
+    }
+
+    /// Whether [`Counts::settle`] has anything to do.
+    pub(super) fn has_due(&self, now: u32) -> bool {
+        self.settling.iter().any(|key| {
+            let guard = self.experiments.get(key).and_then(|counts| counts.guard.as_ref());
+            guard.and_then(Guard::next_due).is_some_and(|due| due <= now)
+        })
+    }
+
+    /// Counts what is old enough now; says which experiments that changed.
+    pub(super) fn settle(&mut self, now: u32) -> BTreeSet<ExperimentKey> {
+        let mut settled = BTreeSet::new();
+        let experiments = &mut self.experiments;
+        self.settling.retain(|key| {
+            let Some(guard) = experiments.get_mut(key).and_then(|counts| counts.guard.as_mut()) else {
+                return false;
+            };
+            if guard.settle(now) {
+                settled.insert(*key);
+            }
+            guard.next_due().is_some()
+        });
+        settled
+    }
+
+    /// The counts of every epoch and arm of an experiment.
+    pub(super) fn arms(&self, experiment: ExperimentKey) -> Vec<((Epoch, ArmIndex), Arc<ArmCounts>)> {
+        let shards = self
+            .experiments
+            .get(&experiment)
+            .map_or(&[][..], |counts| &counts.shards);
+        shards
+            .iter()
+            .map(|shard| ((shard.epoch, shard.arm), Arc::clone(&shard.counts)))
+            .collect()
+    }
+
+    /// The evidence of an experiment.
+    pub(super) fn guard(&self, experiment: ExperimentKey) -> Option<GuardSnapshot> {
+        Some(self.experiments.get(&experiment)?.guard.as_ref()?.snapshot())
+    }
+
+    /// Pieces that have to be stored again, in the order in which they changed.
+    pub(super) fn take_dirty(&mut self) -> impl Iterator<Item = RowKey> + '_ {
+        self.dirty.drain(..)
+    }
+
+    /// A piece as it is stored, complete through the entry `through`; none when it is gone.
+    pub(super) fn encode(&self, key: RowKey, through: u64) -> Option<StateRow> {
+        let counts = self.experiments.get(&key.experiment)?;
+        let mut data = Vec::new();
+        match key.piece {
+            Piece::Guard(metric) => counts.guard.as_ref()?.encode(metric, key.arm, &mut data)?,
+            Piece::Counters => counts.shard(key)?.counts.encode_counters(&mut data),
+            Piece::Cell(metric) => counts.shard(key)?.counts.cell(metric)?.encode(&mut data),
+            Piece::Units(WHOLE_SAMPLE) => counts.shard(key)?.counts.exposures.units.encode(&mut data),
+            Piece::Units(part) => counts
+                .shard(key)?
+                .counts
+                .exposures
+                .units
+                .encode_part(part, &mut data),
+        }
+        seal(&mut data);
+        let key = key.to_bytes();
+        Some(StateRow { key, through, data })
+    }
+
+    /// Notes that a piece was stored as it is now.
+    pub(super) fn stored(&mut self, key: RowKey) {
+        let Some(counts) = self.experiments.get_mut(&key.experiment) else {
+            return;
+        };
+        if let Piece::Guard(metric) = key.piece {
+            if let Some(arm) = counts
+                .guard
+                .as_mut()
+                .and_then(|guard| guard.arm_mut(metric, key.arm))
+            {
+                arm.dirty = false;
+            }
+            return;
+        }
+        let Some(shard) = counts
+            .shards
+            .iter_mut()
+            .find(|shard| (shard.epoch, shard.arm) == (key.epoch, key.arm))
+        else {
+            return;
+        };
+        match key.piece {
+            Piece::Counters => shard.counters.dirty = false,
+            Piece::Units(part) => shard.dirty_parts &= !part_bit(part),
+            Piece::Cell(metric) => {
+                if let Some(place) = shard.counts.cells.iter().position(|(key, _)| *key == metric) {
+                    shard.cells[place].dirty = false;
+                }
+            }
+            Piece::Guard(_) => {}
+        }
+    }
+
+    /// Takes a stored piece back, after [`Counts::follow`] and before the first fold.
+    pub(super) fn restore(&mut self, row: &StateRow) -> Result<(), FormatError> {
+        let key = RowKey::from_bytes(row.key)?;
+        let data = unseal(WHAT, &row.data)?;
+        let counts = self.experiments.entry(key.experiment).or_default();
+        if let Piece::Guard(metric) = key.piece {
+            if let Some(guard) = &mut counts.guard {
+                guard.restore(metric, key.arm, row.through, data)?;
+                self.settling.insert(key.experiment);
+            }
+            return Ok(());
+        }
+        let shard = shard_mut(&mut counts.shards, key.epoch, key.arm);
+        let stored = Stored {
+            through: row.through,
+            dirty: false,
+        };
+        let counts = Arc::make_mut(&mut shard.counts);
+        match key.piece {
+            Piece::Counters => {
+                counts.decode_counters(data)?;
+                shard.counters = stored;
+            }
+            // Taking a unit twice changes nothing, so samples need not know how far they were stored.
+            Piece::Units(_) => counts.exposures.units.restore(&UnitSample::decode(data)?),
+            Piece::Cell(metric) => {
+                let place = counts.place(metric);
+                counts.cells[place].1 = Cell::decode(data)?;
+                shard.cells.resize(counts.cells.len(), Stored::default());
+                shard.cells[place] = stored;
+            }
+            Piece::Guard(_) => {}
+        }
+        Ok(())
+    }
+
+    /// Everything there is, in a form that is equal for equal counts.
+    pub(super) fn encode_all(&self) -> Vec<StateRow> {
+        let mut keys = Vec::new();
+        for (experiment, counts) in &self.experiments {
+            for shard in &counts.shards {
+                let key = |piece| RowKey {
+                    experiment: *experiment,
+                    epoch: shard.epoch,
+                    arm: shard.arm,
+                    piece,
+                };
+                keys.push(key(Piece::Counters));
+                keys.push(key(Piece::Units(WHOLE_SAMPLE)));
+                keys.extend(
+                    shard
+                        .counts
+                        .cells
+                        .iter()
+                        .map(|(metric, _)| key(Piece::Cell(*metric))),
+                );
+            }
+            keys.extend(
+                counts
+                    .guard
+                    .iter()
+                    .flat_map(Guard::keys)
+                    .map(|(metric, arm)| RowKey {
+                        experiment: *experiment,
+                        epoch: Epoch(0),
+                        arm,
+                        piece: Piece::Guard(metric),
+                    }),
+            );
+        }
+        let mut rows: Vec<_> = keys.into_iter().filter_map(|key| self.encode(key, 0)).collect();
+        rows.sort_unstable();
+        rows
+    }
+}
+
+/// What one outcome changed.
+#[derive(Debug, Clone, Copy, Default)]
+struct OutcomeChange {
+    evidence: bool,
+    absolute: bool,
+    settling: bool,
+}
+
+impl ExperimentCounts {
+    fn shard(&self, key: RowKey) -> Option<&Shard> {
+        self.shards
+            .iter()
+            .find(|shard| (shard.epoch, shard.arm) == (key.epoch, key.arm))
+    }
+
+    fn expose(
+        &mut self,
+        seq: u64,
+        (experiment, epoch, arm): (ExperimentKey, Epoch, ArmIndex),
+        units: &mut dyn Iterator<Item = u64>,
+        dirty: &mut Vec<RowKey>,
+    ) {
+        let shard = shard_mut(&mut self.shards, epoch, arm);
+        let counts = Arc::make_mut(&mut shard.counts);
+        let key = |piece| RowKey {
+            experiment,
+            epoch,
+            arm,
+            piece,
+        };
+        let known = seq <= shard.counters.through;
+        for unit in units {
+            let sampled = if known {
+                counts.exposures.units.insert(unit)
+            } else {
+                counts.exposures.add(unit)
+            };
+            if sampled {
+                let part = if counts.exposures.units.len() < SAMPLE_IN_PARTS {
+                    WHOLE_SAMPLE
+                } else {
+                    UnitSample::part(unit)
+                };
+                if shard.dirty_parts & part_bit(part) == 0 {
+                    shard.dirty_parts |= part_bit(part);
+                    dirty.push(key(Piece::Units(part)));
+                }
+            }
+        }
+        if !known {
+            shard.counters.change(|| dirty.push(key(Piece::Counters)));
+        }
+    }
+
+    #[inline]
+    fn count(
+        &mut self,
+        (seq, now): (u64, u32),
+        outcome: &Observation,
+        design: Option<&ExperimentIntake>,
+        dirty: &mut Vec<RowKey>,
+    ) -> OutcomeChange {
+        let key = |epoch, piece| RowKey {
+            experiment: outcome.experiment,
+            epoch,
+            arm: outcome.arm,
+            piece,
+        };
+        let guard = &mut self.guard;
+        let shard = shard_mut(&mut self.shards, outcome.epoch, outcome.arm);
+        let counts = Arc::make_mut(&mut shard.counts);
+        if seq > shard.counters.through {
+            counts.accepted += 1;
+            shard
+                .counters
+                .change(|| dirty.push(key(outcome.epoch, Piece::Counters)));
+        }
+        let mut change = OutcomeChange::default();
+        let mut measure = |metric: MetricKey, value: f64, cap, guarded: bool, dirty: &mut Vec<RowKey>| {
+            let place = counts.place(metric);
+            if place >= shard.cells.len() {
+                shard.cells.resize(place + 1, Stored::default());
+            }
+            let stored = &mut shard.cells[place];
+            if seq > stored.through {
+                counts.cells[place].1.add(outcome.unit_hash, value, cap);
+                stored.change(|| dirty.push(key(outcome.epoch, Piece::Cell(metric))));
+            }
+            if let Some(guard) = guard.as_mut().filter(|_| guarded) {
+                let changed = guard.count(metric, outcome, value > 0.0, (seq, now), || {
+                    dirty.push(key(Epoch(0), Piece::Guard(metric)));
+                });
+                change.evidence |= changed.bad_unit;
+                change.absolute |= changed.outcome;
+                change.settling |= changed.due.is_some();
+            }
+        };
+        for (metric, value) in outcome.values.iter() {
+            let Some(counted) = design.and_then(|design| design.metric(metric)) else {
+                // The design has moved on since the outcome was taken; it still counts as what it was.
+                measure(metric, value, None, false, dirty);
+                continue;
+            };
+            measure(metric, value, counted.cap, counted.guarded.is_some(), dirty);
+            for rate in &counted.derived {
+                let above = f64::from(u8::from(value > rate.limit));
+                measure(rate.key, above, None, rate.guarded.is_some(), dirty);
+            }
+        }
+        change
+    }
+}
+
+/// The shard of an epoch and arm, created when it is new.
+#[inline]
+fn shard_mut(shards: &mut Vec<Shard>, epoch: Epoch, arm: ArmIndex) -> &mut Shard {
+    // From the back, because the present epoch is the last one.
+    let place = shards
+        .iter()
+        .rposition(|shard| (shard.epoch, shard.arm) <= (epoch, arm));
+    let place = match place {
+        Some(place) if (shards[place].epoch, shards[place].arm) == (epoch, arm) => place,
+        before => {
+            let place = before.map_or(0, |before| before + 1);
+            shards.insert(place, Shard::new(epoch, arm));
+            place
+        }
+    };
+    &mut shards[place]
+}
+
+impl Shard {
+    fn new(epoch: Epoch, arm: ArmIndex) -> Self {
+        Self {
+            epoch,
+            arm,
+            counts: Arc::default(),
+            counters: Stored::default(),
+            cells: Vec::new(),
+            dirty_parts: 0,
+        }
+    }
+}
+
+fn part_bit(part: u8) -> u16 {
+    1 << part.min(PARTS)
+}
