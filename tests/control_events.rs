@@ -415,7 +415,6 @@ fn a_freeze_holds_while_the_store_is_down_and_is_written_later() {
         Arc::clone(&table),
         environment(),
         clock,
-        Vec::new(),
     )
     .unwrap();
     let variants = || {

@@ -1,9 +1,13 @@
 //! The HTTP surface: what gateways and people reach over the network, and nothing that decides anything.
 //!
-//! Owns the server shell ([`server`]) and the one shape of an error ([`problem`]). Never holds state of its own
-//! besides open connections. Called by `app`, which hands over a bound listener and a handler.
+//! Owns the server shell ([`server`]), what gateways call ([`data_plane`], its JSON in [`wire`]), what people call
+//! ([`control_plane`], [`metrics`]) and the one shape of an error ([`problem`]). Holds no state of its own besides
+//! open connections. Called by `app`, which hands over bound listeners.
 
 pub mod control_plane;
+pub mod data_plane;
 pub mod metrics;
 pub mod problem;
+mod sequence;
 pub mod server;
+pub mod wire;

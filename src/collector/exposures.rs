@@ -18,32 +18,7 @@ pub const NO_EXPERIMENT: ExperimentKey = ExperimentKey(u32::MAX);
 /// Stands for the deployed version in a record.
 pub const DEPLOYED: ArmIndex = ArmIndex(u8::MAX);
 
-/// Why a decision came out as it did, in OpenFeature's words.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[repr(u8)]
-pub enum DecisionReason {
-    /// No experiment: the deployed version.
-    Static,
-    /// Enrolled.
-    Split,
-    /// Forced by an override.
-    TargetingMatch,
-    /// An experiment runs, but not for this unit.
-    Default,
-}
-
-impl DecisionReason {
-    /// The name on the wire and in metrics.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Static => "STATIC",
-            Self::Split => "SPLIT",
-            Self::TargetingMatch => "TARGETING_MATCH",
-            Self::Default => "DEFAULT",
-        }
-    }
-}
+pub use crate::routing::answer::Reason as DecisionReason;
 
 /// One decision.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -3,6 +3,7 @@
 use crate::domain::{
     Timestamp,
     allocation::Holdout,
+    command::FILE_ACTOR,
     event::{Event, Recorded},
     experiment::{
         ArmShare, EpochRecord, EvidenceClock, Experiment, ExperimentSpec, FreezeRecord, PinnedVersion,
@@ -31,6 +32,8 @@ pub struct Catalog {
     /// Key ids and secrets of receipts, oldest first.
     pub receipt_keys: Vec<(u8, [u8; 16])>,
     metric_keys: BTreeMap<String, MetricKey>,
+    /// Ids in the order of their keys.
+    ids: Vec<ExperimentId>,
 }
 
 impl Catalog {
@@ -44,10 +47,18 @@ impl Catalog {
         catalog
     }
 
+    /// The experiment a key stands for.
+    #[must_use]
+    pub fn experiment(&self, key: ExperimentKey) -> Option<&Arc<Experiment>> {
+        self.ids
+            .get(usize::try_from(key.0).ok()?)
+            .and_then(|id| self.experiments.get(id))
+    }
+
     /// The number for the next experiment.
     #[must_use]
     pub fn next_experiment_key(&self) -> ExperimentKey {
-        ExperimentKey(u32::try_from(self.experiments.len()).unwrap_or(u32::MAX))
+        ExperimentKey(u32::try_from(self.ids.len()).unwrap_or(u32::MAX))
     }
 
     /// The number for the next prompt.
@@ -159,6 +170,7 @@ impl Catalog {
                 versions: Vec::new(),
                 tags: Vec::new(),
                 deployed: BTreeMap::new(),
+                wished: BTreeMap::new(),
             })
         });
         let prompt = Arc::make_mut(prompt);
@@ -170,6 +182,7 @@ impl Catalog {
         let mut experiment = Experiment {
             key,
             spec: Arc::clone(spec),
+            file: file_of(entry),
             state: State::Draft,
             arms: Vec::new(),
             measures: Vec::new(),
@@ -185,6 +198,7 @@ impl Catalog {
             revision: entry.revision,
         };
         self.adopt(&mut experiment, spec);
+        self.ids.push(spec.id.clone());
         self.experiments.insert(spec.id.clone(), Arc::new(experiment));
     }
 
@@ -194,6 +208,7 @@ impl Catalog {
         };
         let rerouted = !experiment.spec.routes_like(spec);
         self.adopt(&mut experiment, spec);
+        experiment.file = file_of(entry).or(experiment.file);
         experiment.changed_at = entry.at;
         experiment.revision = entry.revision;
         if experiment.state.is_live() {
@@ -313,6 +328,11 @@ fn begin_evidence(experiment: &mut Experiment, at: Timestamp) {
         since: at,
         block_s: i64::try_from(span.as_secs() / blocks).unwrap_or(i64::MAX).max(1),
     });
+}
+
+/// The file that speaks in an entry.
+fn file_of(entry: &Recorded) -> Option<Arc<str>> {
+    entry.actor.strip_prefix(FILE_ACTOR).map(Arc::from)
 }
 
 fn from_hex(text: &str) -> Option<[u8; 16]> {

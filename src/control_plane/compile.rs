@@ -109,7 +109,7 @@ pub fn compile(
 /// What a new table takes over from the previous one: compiled audiences and their error counters.
 #[derive(Default)]
 struct Known {
-    audiences: HashMap<String, Arc<CompiledAudience>>,
+    audiences: HashMap<String, CompiledAudience>,
     errors: HashMap<ExperimentId, Arc<AtomicU64>>,
 }
 
@@ -128,7 +128,7 @@ impl Known {
                 if let Some(audience) = &experiment.audience {
                     known
                         .audiences
-                        .insert(audience.source().to_owned(), Arc::clone(audience));
+                        .insert(audience.source().to_owned(), audience.clone());
                 }
                 known
                     .errors
@@ -235,10 +235,8 @@ impl Prompts<'_> {
         let audience = match &spec.audience {
             None => None,
             Some(source) => Some(match self.known.audiences.get(source) {
-                Some(audience) => Arc::clone(audience),
-                None => {
-                    Arc::new(CompiledAudience::compile(source).map_err(|error| format!("audience: {error}"))?)
-                }
+                Some(audience) => audience.clone(),
+                None => CompiledAudience::compile(source).map_err(|error| format!("audience: {error}"))?,
             }),
         };
         let arms = Arms::new(

@@ -101,7 +101,8 @@ pub fn decide(catalog: &Catalog, command: &Command, now: Timestamp) -> Result<Ve
             name,
             environment,
             version,
-        } => deploy(catalog, name, environment, version),
+            wish,
+        } => deploy(catalog, name, environment, version, *wish),
         Command::PutExperiment(spec) => put(catalog, spec, now),
         Command::StartExperiment(id) => start(catalog, existing(catalog, id)?, now),
         Command::StopExperiment(id) => stop(existing(catalog, id)?),
@@ -252,6 +253,7 @@ fn register(
             environment: environment.clone(),
             version: number,
             previous: None,
+            wish: false,
         }));
     }
     Ok(events)
@@ -287,21 +289,28 @@ fn deploy(
     name: &PromptName,
     environment: &Environment,
     reference: &VersionRef,
+    wish: bool,
 ) -> Result<Vec<Event>, Rejection> {
     let version = find_version(catalog, name, reference)?.number;
-    let previous = catalog
-        .prompts
-        .get(name)
+    let prompt = catalog.prompts.get(name);
+    let previous = prompt
         .and_then(|prompt| prompt.deployed.get(environment))
         .copied();
-    if previous == Some(version) {
+    let done = if wish {
+        prompt.is_some_and(|prompt| prompt.wished.get(environment) == Some(&version))
+    } else {
+        previous == Some(version)
+    };
+    if done {
         return Ok(Vec::new());
     }
+    let (prompt, environment) = (name.clone(), environment.clone());
     Ok(vec![Event::PromptDeployed {
-        prompt: name.clone(),
-        environment: environment.clone(),
+        prompt,
+        environment,
         version,
         previous,
+        wish,
     }])
 }
 
@@ -535,7 +544,7 @@ fn promote(catalog: &Catalog, experiment: &Experiment) -> Result<Vec<Event>, Rej
         .map(|pinned| pinned.version);
     let version = version.map_or_else(|| candidate.version.clone(), VersionRef::Number);
     let number = find_version(catalog, &spec.prompt, &version)?.number;
-    let mut events = deploy(catalog, &spec.prompt, &spec.environment, &version)?;
+    let mut events = deploy(catalog, &spec.prompt, &spec.environment, &version, false)?;
     events.push(Event::ExperimentPromoted {
         id: spec.id.clone(),
         version: number,

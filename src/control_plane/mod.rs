@@ -120,7 +120,6 @@ impl ControlPlane {
         table: Arc<LiveTable>,
         environment: Environment,
         clock: Clock,
-        subscribers: Vec<Subscriber>,
     ) -> Result<Self, StoreError> {
         let mut recorded = Catalog::default();
         loop {
@@ -140,7 +139,7 @@ impl ControlPlane {
                 log,
                 recorded,
                 unrecorded: Vec::new(),
-                subscribers,
+                subscribers: Vec::new(),
             }),
             view: ArcSwap::from_pointee(view),
             table,
@@ -150,6 +149,13 @@ impl ControlPlane {
         };
         plane.publish(&plane.writer.lock(), None);
         Ok(plane)
+    }
+
+    /// Adds a subscriber and tells it the present view.
+    pub fn subscribe(&self, subscriber: Subscriber) {
+        let mut writer = self.writer.lock();
+        subscriber(&self.view());
+        writer.subscribers.push(subscriber);
     }
 
     /// The catalog in force and what is wrong with it.

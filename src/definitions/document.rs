@@ -1,6 +1,6 @@
 //! A file or a JSON body as one tree: values with the place they were written at.
 //!
-//! TOML syntax ends here: whoever reads fields sees the same [`Node`]s whether a person wrote a file or a program
+//! TOML syntax ends here: whoever reads fields sees the same tree whether a person wrote a file or a program
 //! sent JSON. Only files have lines.
 
 use super::mistake::Mistake;
@@ -124,7 +124,11 @@ impl Document {
                     ..Mistake::of_file(file, format!("not valid TOML: {}", error.message()))
                 }
             };
-            return Err(errors.iter().take(MOST_SYNTAX_ERRORS).map(mistake).collect());
+            let mut mistakes: Vec<Mistake> = errors.iter().map(mistake).collect();
+            // The second error of a line mostly follows from the first.
+            mistakes.dedup_by_key(|mistake| mistake.line);
+            mistakes.truncate(MOST_SYNTAX_ERRORS);
+            return Err(mistakes);
         }
         let root = Node {
             place: Some(Place { line: 1, column: 1 }),

@@ -15,5 +15,6 @@ pub mod load;
 pub mod mistake;
 pub mod prompt;
 pub(crate) mod reader;
+pub mod reconcile;
 mod walk;
 pub mod watch;

@@ -105,7 +105,8 @@ impl<'de: 'a, 'a> Deserialize<'de> for Attributes<'a> {
 }
 
 /// Text borrowed from the input when it has no escapes.
-struct Text<'a>(Cow<'a, str>);
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Text<'a>(pub Cow<'a, str>);
 
 impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

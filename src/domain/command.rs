@@ -8,6 +8,9 @@ use super::{
     prompt::{PromptDraft, VersionRef},
 };
 
+/// What the actor of a command from a file begins with.
+pub const FILE_ACTOR: &str = "file:";
+
 /// Who asks, and why; lands in the log with every event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Origin {
@@ -48,6 +51,8 @@ pub enum Command {
         environment: Environment,
         /// The version.
         version: VersionRef,
+        /// A file's label asks: done once for each version it names, not again after something else was deployed.
+        wish: bool,
     },
     /// Create an experiment or change its design; then follow a changed wish (`status`).
     PutExperiment(Box<ExperimentSpec>),

@@ -38,6 +38,9 @@ pub enum Event {
         /// The version served before.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         previous: Option<VersionNumber>,
+        /// A file's label asked for it.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        wish: bool,
     },
     /// An experiment exists.
     ExperimentCreated {

@@ -420,6 +420,8 @@ pub struct Experiment {
     pub key: ExperimentKey,
     /// The design in force.
     pub spec: Arc<ExperimentSpec>,
+    /// The file that defines it; none when it was made over the API.
+    pub file: Option<Arc<str>>,
     /// Where it is in its life.
     pub state: State,
     /// Every arm it ever had; an [`ArmIndex`] points here.

@@ -165,6 +165,8 @@ pub struct Prompt {
     pub tags: Vec<String>,
     /// The deployed version of each environment.
     pub deployed: BTreeMap<Environment, VersionNumber>,
+    /// What the files last asked to be deployed: a wish is followed once, so that it does not undo a later promotion.
+    pub wished: BTreeMap<Environment, VersionNumber>,
 }
 
 impl Prompt {

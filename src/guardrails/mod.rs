@@ -1,1 +1,9 @@
-//! guardrails: see the module's parts.
+//! Guardrails: watch the counts, propose commands; never touch traffic themselves.
+//!
+//! [`assess`] judges one experiment's counts, [`propose`] turns the worst verdict into a command, [`watch`] is the
+//! task that joins the two to the control plane. A breach is judged first and in every live state; no data is an
+//! answer of its own and never a pass.
+
+pub mod assess;
+pub mod propose;
+pub mod watch;

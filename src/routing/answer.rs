@@ -9,7 +9,7 @@ use serde::Serialize;
 use std::sync::Arc;
 
 /// OpenFeature's reason for an answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Reason {
     /// No experiment: the deployed version.
     Static,

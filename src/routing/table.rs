@@ -123,7 +123,7 @@ pub struct RoutedExperiment {
     /// The attribute that is randomised.
     pub unit: Box<str>,
     /// Who may enter; none: everyone.
-    pub audience: Option<Arc<CompiledAudience>>,
+    pub audience: Option<CompiledAudience>,
     /// Slots of its layer.
     pub layer: Option<SlotRange>,
     /// Units kept out of every experiment.

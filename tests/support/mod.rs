@@ -56,7 +56,6 @@ impl World {
             Arc::clone(&table),
             environment(),
             Clock::Manual(clock.clone()),
-            Vec::new(),
         )
         .unwrap();
         Self { plane, table, clock }

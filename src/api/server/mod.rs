@@ -2,7 +2,7 @@
 //!
 //! Owns the listener, every open connection, the time limits, the connection cap and the drain. Never looks at a
 //! path, a header or a body on a handler's behalf, and never arms a timer per request: a connection notes when it
-//! changed from one phase to the next ([`watch`]), and one sweeper task looks for those that stayed too long.
+//! changed from one phase to the next (`watch`), and one sweeper task looks for those that stayed too long.
 //! Called by `app`, once per listener.
 
 mod body;

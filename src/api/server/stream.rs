@@ -26,6 +26,10 @@ const LINGER_CHUNK: usize = 8 * 1024;
 /// Reads per turn while dropping, so that a fast sender does not hold the thread.
 const LINGER_TURN: usize = 16;
 
+/// A head and body up to this long together are copied into one piece, which costs less than having the kernel
+/// gather them.
+const JOINED_BYTES: usize = 1024;
+
 pub(super) struct WatchedStream {
     stream: TcpStream,
     membership: Arc<Membership>,
@@ -96,7 +100,11 @@ impl AsyncWrite for WatchedStream {
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         this.membership.writes();
-        Pin::new(&mut this.stream).poll_write_vectored(context, slices)
+        let mut joined = [0; JOINED_BYTES];
+        match join(slices, &mut joined) {
+            Some(bytes) => Pin::new(&mut this.stream).poll_write(context, bytes),
+            None => Pin::new(&mut this.stream).poll_write_vectored(context, slices),
+        }
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -121,6 +129,18 @@ impl AsyncWrite for WatchedStream {
         }
         this.poll_linger(context)
     }
+}
+
+/// Copies the slices into one, if they are that short together.
+fn join<'a>(slices: &[io::IoSlice<'_>], joined: &'a mut [u8; JOINED_BYTES]) -> Option<&'a [u8]> {
+    let mut length = 0;
+    for slice in slices {
+        joined
+            .get_mut(length..length + slice.len())?
+            .copy_from_slice(slice);
+        length += slice.len();
+    }
+    Some(&joined[..length])
 }
 
 /// Asks the kernel itself for bytes. The runtime learns of arrived bytes only when it next looks at its sockets, and

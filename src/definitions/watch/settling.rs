@@ -72,6 +72,8 @@ impl Settling {
 mod tests {
     use super::*;
 
+    const NONE: [u64; 0] = [];
+
     /// Feeds (milliseconds, fingerprint) and gives the milliseconds at which a change was told; 0 is told already.
     fn told(looks: &[(u64, u64)]) -> Vec<u64> {
         let start = Instant::now();
@@ -88,7 +90,7 @@ mod tests {
 
     #[test]
     fn nothing_changed_nothing_told() {
-        assert_eq!(told(&[(0, 0), (400, 0), (800, 0)]), []);
+        assert_eq!(told(&[(0, 0), (400, 0), (800, 0)]), NONE);
     }
 
     #[test]
@@ -103,7 +105,7 @@ mod tests {
 
     #[test]
     fn a_change_taken_back_is_none() {
-        assert_eq!(told(&[(0, 1), (100, 0), (300, 0), (900, 0)]), []);
+        assert_eq!(told(&[(0, 1), (100, 0), (300, 0), (900, 0)]), NONE);
         assert_eq!(told(&[(0, 1), (100, 0), (150, 1), (250, 1), (350, 1)]), [350]);
     }
 
@@ -114,6 +116,6 @@ mod tests {
 
     #[test]
     fn a_clock_that_stands_still_tells_nothing() {
-        assert_eq!(told(&[(0, 1), (0, 1), (0, 1)]), []);
+        assert_eq!(told(&[(0, 1), (0, 1), (0, 1)]), NONE);
     }
 }

@@ -1,0 +1,175 @@
+//! Definitions against the catalog: which commands make the log say what the files say.
+//!
+//! Judges nothing: the control plane decides the whole set, and what it refuses comes back here to be told by file
+//! and line.
+
+use super::{
+    load::Definitions,
+    mistake::{Mistake, Mistakes},
+};
+use crate::{
+    control_plane::{RefusedCommand, catalog::Catalog, decide::Rejection},
+    domain::{
+        command::{Command, FILE_ACTOR, Origin},
+        experiment::{State, WantedStatus},
+        id::Environment,
+        problem::Problem,
+        prompt::VersionRef,
+    },
+};
+use std::{collections::BTreeSet, path::Path};
+
+/// Environments without a gate, besides the server's own: the first version of a prompt is deployed to all of them.
+const ENVIRONMENTS: [&str; 3] = ["development", "staging", "production"];
+
+/// The commands of a set of files, and where each comes from.
+#[derive(Debug)]
+pub struct Reconciliation<'a> {
+    definitions: &'a Definitions,
+    /// For [`crate::control_plane::ControlPlane::submit_all`].
+    pub commands: Vec<(Origin, Command)>,
+    sources: Vec<Source>,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Source {
+    Prompt(usize),
+    Experiment(usize),
+    Deleted,
+}
+
+impl<'a> Reconciliation<'a> {
+    /// Compares files and catalog. What is the same already gives commands that change nothing.
+    #[must_use]
+    pub fn new(catalog: &Catalog, definitions: &'a Definitions, environment: &Environment) -> Self {
+        let mut reconciliation = Self {
+            definitions,
+            commands: Vec::new(),
+            sources: Vec::new(),
+        };
+        reconciliation.prompts(environment);
+        reconciliation.deletions(catalog);
+        for (index, file) in definitions.experiments.iter().enumerate() {
+            let command = Command::PutExperiment(Box::new(file.spec.clone()));
+            reconciliation.push(
+                origin(&file.path, "the file says so"),
+                command,
+                Source::Experiment(index),
+            );
+        }
+        reconciliation
+    }
+
+    fn push(&mut self, origin: Origin, command: Command, source: Source) {
+        self.commands.push((origin, command));
+        self.sources.push(source);
+    }
+
+    fn prompts(&mut self, environment: &Environment) {
+        let files = &self.definitions.prompts;
+        let mut environments: BTreeSet<Environment> = files
+            .iter()
+            .flat_map(|file| file.labels.iter().cloned())
+            .collect();
+        environments.insert(environment.clone());
+        environments.extend(ENVIRONMENTS.iter().filter_map(|name| Environment::new(name).ok()));
+        for (index, file) in files.iter().enumerate() {
+            let reason = file.draft.commit_message.as_deref().unwrap_or("a new version");
+            let command = Command::RegisterPrompt {
+                name: file.name.clone(),
+                draft: Box::new(file.draft.clone()),
+                environments: environments.iter().cloned().collect(),
+            };
+            self.push(origin(&file.path, reason), command, Source::Prompt(index));
+        }
+        // After all versions exist. Of several versions with one label the newest has it.
+        for (index, file) in files.iter().enumerate() {
+            let newer = || {
+                files[index + 1..]
+                    .iter()
+                    .take_while(|other| other.name == file.name)
+            };
+            let labels = file
+                .labels
+                .iter()
+                .filter(|label| !newer().any(|other| other.labels.contains(label)));
+            for label in labels {
+                let Some(semver) = &file.draft.semver else {
+                    continue;
+                };
+                let command = Command::DeployPrompt {
+                    name: file.name.clone(),
+                    environment: label.clone(),
+                    version: VersionRef::Semver(semver.clone()),
+                    wish: true,
+                };
+                self.push(
+                    origin(&file.path, &format!("label `{label}`")),
+                    command,
+                    Source::Prompt(index),
+                );
+            }
+        }
+    }
+
+    /// A deleted file stops its experiment; a frozen one too, and its latch stays.
+    fn deletions(&mut self, catalog: &Catalog) {
+        for experiment in catalog.experiments.values() {
+            let Some(file) = &experiment.file else { continue };
+            let here = self
+                .definitions
+                .experiments
+                .iter()
+                .any(|file| file.spec.id == experiment.spec.id);
+            if here || experiment.spec.status == WantedStatus::Stopped {
+                continue;
+            }
+            let origin = Origin::new(format!("{FILE_ACTOR}{file}"), "the file was deleted");
+            let mut spec = experiment.spec.as_ref().clone();
+            spec.status = WantedStatus::Stopped;
+            self.push(
+                origin.clone(),
+                Command::PutExperiment(Box::new(spec)),
+                Source::Deleted,
+            );
+            if experiment.state == State::Frozen {
+                self.push(
+                    origin,
+                    Command::StopExperiment(experiment.spec.id.clone()),
+                    Source::Deleted,
+                );
+            }
+        }
+    }
+
+    /// What the control plane refused, by file and line.
+    #[must_use]
+    pub fn mistakes(&self, refused: &[RefusedCommand]) -> Mistakes {
+        let mut mistakes = Vec::new();
+        for RefusedCommand { index, rejection } in refused {
+            let problems = match rejection {
+                Rejection::Invalid { problems, .. } => problems.clone(),
+                Rejection::Immutable { .. } => vec![Problem::new("prompt", rejection.to_string())],
+                Rejection::OtherType { .. } => vec![Problem::new("type", rejection.to_string())],
+                other => vec![Problem::new("", other.to_string())],
+            };
+            for problem in &problems {
+                let mistake = match self.sources.get(*index) {
+                    Some(Source::Prompt(at)) => self.definitions.prompts[*at].mistake(problem),
+                    Some(Source::Experiment(at)) => self.definitions.experiments[*at].mistake(problem),
+                    Some(Source::Deleted) | None => {
+                        Mistake::of_file(Path::new("(deleted)"), problem.to_string())
+                    }
+                };
+                if !mistakes.contains(&mistake) {
+                    mistakes.push(mistake);
+                }
+            }
+        }
+        Mistakes::sorted(mistakes)
+    }
+}
+
+fn origin(path: &Path, reason: &str) -> Origin {
+    Origin::new(format!("{FILE_ACTOR}{}", path.display()), reason)
+}

@@ -1,0 +1,89 @@
+//! A decision takes nothing from the heap: counted by an allocator around the system's.
+#![allow(unsafe_code, reason = "a counting allocator can only be written with unsafe")]
+
+mod support;
+
+use serde_json::json;
+use serin::{
+    domain::audience::{Attributes, Value},
+    routing::assign::assign,
+};
+use std::{
+    alloc::{GlobalAlloc, Layout, System},
+    cell::Cell,
+};
+use support::World;
+
+struct Counting;
+
+thread_local! {
+    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
+}
+
+// SAFETY: every call is passed on to the system's allocator unchanged; the counter is a plain cell of the thread.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.with(|count| count.set(count.get() + 1));
+        // SAFETY: the caller's obligations are the system allocator's.
+        unsafe { System.alloc(layout) }
+    }
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: the caller's obligations are the system allocator's.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+#[test]
+fn a_decision_allocates_nothing() {
+    let variants = json!([
+        {"name": "control", "version": 1, "weight": 50},
+        {"name": "warm", "version": 2, "weight": 30},
+        {"name": "terse", "version": 1, "weight": 20},
+    ]);
+    let world = World::with(&[json!({
+        "id": "e", "prompt": "p", "environment": "production", "kind": "experiment", "status": "running", "unit": "user",
+        "traffic": 0.9, "audience": "country in [\"DE\", \"FR\"] && plan != \"enterprise\"", "variants": variants,
+        "layer": {"name": "l", "slots": [0.0, 90.0]}, "overrides": {"warm": ["qa-1"]},
+    })]);
+    let contexts: Vec<Attributes<'_>> = (0..2_000_i64)
+        .map(|n| {
+            let country = if n % 3 == 0 { "DE" } else { "US" };
+            let user = if n == 7 {
+                Value::Text("qa-1".into())
+            } else {
+                Value::Int(n)
+            };
+            Attributes::new(vec![
+                ("user".into(), user),
+                ("country".into(), Value::Text(country.into())),
+            ])
+        })
+        .collect();
+    let table = world.table.load();
+    let route = table.route("p", None).unwrap();
+    let mut reasons = std::collections::BTreeSet::new();
+    reasons.extend(
+        contexts
+            .iter()
+            .map(|context| assign(route, context).reason.as_str()),
+    );
+    assert_eq!(
+        reasons.len(),
+        3,
+        "split, override and default are all taken: {reasons:?}"
+    );
+
+    let before = ALLOCATIONS.with(Cell::get);
+    let mut answered = 0_usize;
+    for context in &contexts {
+        let table = world.table.load();
+        if let Ok(route) = table.route("p", None) {
+            answered += assign(route, context).answer.length();
+        }
+    }
+    assert_eq!(ALLOCATIONS.with(Cell::get) - before, 0);
+    assert!(answered > 0);
+}

@@ -1,0 +1,119 @@
+//! The settings file: its defaults, its bounds, and every mistake in one go.
+
+use serin::settings::Settings;
+use std::{path::Path, time::Duration};
+
+/// Expects exactly these mistakes, each given by its beginning, in order of lines.
+#[track_caller]
+fn check(text: &str, expected: &[&str]) {
+    let told = match Settings::parse(text, Path::new("s.toml")) {
+        Ok(_) => String::new(),
+        Err(mistakes) => mistakes.to_string(),
+    };
+    let lines: Vec<&str> = told.lines().collect();
+    let all = lines.len() == expected.len() && lines.iter().zip(expected).all(|(l, e)| l.starts_with(e));
+    assert!(all, "expected {expected:#?}, told\n{told}");
+}
+
+#[test]
+fn the_sample_file_is_the_defaults() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/serin.toml");
+    let sample = Settings::load(&file).unwrap_or_else(|mistakes| panic!("{mistakes}"));
+    assert_eq!(sample, Settings::parse("", Path::new("defaults")).unwrap());
+    assert_eq!(sample.environment.as_str(), "production");
+    assert_eq!(sample.data_plane.listen.to_string(), "127.0.0.1:8787");
+    assert_eq!(sample.data_plane.max_body_bytes, 1_048_576);
+    assert_eq!(sample.data_plane.max_connections, 10_000);
+    assert_eq!(sample.data_plane.header_timeout, Duration::from_secs(5));
+    assert_eq!(sample.data_plane.request_timeout, Duration::from_secs(10));
+    assert_eq!(sample.data_plane.idle_timeout, Duration::from_secs(60));
+    assert_eq!(sample.control_plane.listen.to_string(), "127.0.0.1:8788");
+    assert_eq!(sample.store.path, Path::new("data/serin.db"));
+    assert_eq!(sample.definitions.prompts, Path::new("config/prompts"));
+    assert_eq!(sample.definitions.experiments, Path::new("config/experiments"));
+    assert!(sample.watch && sample.holdout.is_none());
+    assert_eq!(sample.outcomes.receipt_lifetime, Duration::from_secs(7 * 86_400));
+    assert_eq!(sample.outcomes.checkpoint_every, Duration::from_secs(10));
+}
+
+#[test]
+fn what_is_written_counts() {
+    let settings = Settings::parse(
+        "environment = 'staging'\n[data_plane]\nlisten = '0.0.0.0:0'\nidle_timeout = '10ms'\nmax_connections = 1\n\
+         [control_plane]\nlisten = '[::1]:0'\n[store]\npath = '/var/lib/s.db'\n[experiments]\ndir = 'e'\nwatch = false\n\
+         [outcomes]\nreceipt_lifetime = '1d'\n[holdout]\nname = 'h'\nshare = 0.05\n",
+        Path::new("s.toml"),
+    )
+    .unwrap();
+    assert_eq!(settings.environment.as_str(), "staging");
+    assert!(settings.data_plane.listen.ip().is_unspecified());
+    assert_eq!(settings.data_plane.idle_timeout, Duration::from_millis(10));
+    assert_eq!(settings.definitions.experiments, Path::new("e"));
+    assert!(!settings.watch);
+    assert_eq!(settings.outcomes.receipt_lifetime, Duration::from_secs(86_400));
+    assert_eq!(settings.holdout.unwrap().share, 0.05);
+}
+
+#[test]
+fn every_mistake_is_told_in_one_go() {
+    check(
+        "enviroment = 'x'\nenvironment = 'latest'\n[data_plane]\nlisten = 'localhost'\nmax_body_bytes = 1000\n\
+         max_connections = 0\nheader_timeout = '1ms'\nrequest_timeout = '2h'\nidle_timeout = 60\n[prompts]\ndir = ''\n\
+         [experiments]\nwatch = 'yes'\n[outcomes]\ncheckpoint_every = '1s 1'\n[holdout]\nshare = 1\n[colours]\n",
+        &[
+            "s.toml:1: enviroment: unknown key, did you mean `environment`?",
+            "s.toml:2: environment: environment `latest` is not a valid name: 1 to 36 of",
+            "s.toml:4: data_plane.listen: expected an IP address and a port such as",
+            "s.toml:5: data_plane.max_body_bytes: expected a whole number from 1024 to 67108864, found 1000",
+            "s.toml:6: data_plane.max_connections: expected a whole number from 1 to 1000000, found 0",
+            "s.toml:7: data_plane.header_timeout: must be from 10ms to 1h, found 1ms",
+            "s.toml:8: data_plane.request_timeout: must be from 10ms to 1h, found 2h",
+            "s.toml:9: data_plane.idle_timeout: expected a duration in quotes, such as \"250ms\"",
+            "s.toml:11: prompts.dir: expected a path, found text \"\"",
+            "s.toml:13: experiments.watch: expected true or false, found text \"yes\"",
+            "s.toml:15: outcomes.checkpoint_every: `1s 1` is not a duration",
+            "s.toml:16: holdout.name: is required: the holdout's name",
+            "s.toml:17: holdout.share: expected a number from 0 to less than 1, found 1",
+            "s.toml:18: colours: unknown key, allowed here: environment, data_plane, control_plane, store,",
+        ],
+    );
+    check("a = [\n", &["s.toml:1: not valid TOML: "]);
+}
+
+#[test]
+fn without_tokens_the_control_plane_stays_on_this_machine() {
+    for listen in ["0.0.0.0:8788", "192.168.1.2:8788", "[::]:8788"] {
+        check(
+            &format!("[control_plane]\nlisten = '{listen}'\n"),
+            &["s.toml:2: control_plane.listen: must be a loopback address such as 127.0.0.1:8788, found "],
+        );
+    }
+    for listen in ["127.0.0.2:1", "[::1]:8788", "[::ffff:127.0.0.1]:8788"] {
+        check(&format!("[control_plane]\nlisten = '{listen}'\n"), &[]);
+    }
+    check(
+        "[control_plane]\nlisten = '127.0.0.1:8787'\n",
+        &["s.toml:2: control_plane.listen: 127.0.0.1:8787 is `data_plane.listen` already"],
+    );
+}
+
+#[test]
+fn what_this_release_cannot_do_is_said() {
+    check(
+        "[store]\nredis = 'redis://127.0.0.1:6379'\n[auth]\ntokens = [{ name = 'ci' }]\n",
+        &[
+            "s.toml:2: store.redis: a shared store is not supported by this release",
+            "s.toml:4: auth.tokens: tokens are not supported by this release",
+        ],
+    );
+    check("[auth]\ntokens = []\n", &[]);
+}
+
+#[test]
+fn a_missing_file_is_named() {
+    let mistakes = Settings::load(Path::new("no/such.toml")).unwrap_err();
+    assert!(
+        mistakes.to_string().starts_with("no/such.toml: cannot be read: "),
+        "{mistakes}"
+    );
+}
