@@ -12,24 +12,30 @@ use serde_json::{Value as Json, json};
 use serin::{
     api::{
         control_plane::{ControlState, router, serve},
-        metrics::{Metrics, ReloadResult},
+        metrics::{Assessed, Metrics, ReloadResult, Snapshot},
         server::{DrainReport, ServerStats},
     },
     clock::{Clock, ManualClock},
-    collector::{Collector, CollectorOptions, intake::Intake},
+    collector::{
+        Collector, CollectorOptions,
+        exposures::DecisionReason,
+        intake::Intake,
+        totals::{DecisionKey, MetricTotal, OutcomeKey, OutcomeResult, Totals},
+    },
     control_plane::ControlPlane,
     domain::{
         command::{Command, Origin},
         event::Recorded,
         experiment::Experiment,
         guardrail::{OnBreach, Verdict},
-        id::{PromptName, Revision},
+        id::{ArmIndex, ExperimentKey, PromptName, Revision},
     },
     report::{CandidateStatus, ControlStatus, Figure, GuardrailStatus},
     routing::{live::LiveTable, receipt::ReceiptKeys, table::RoutingTable},
     store::{ControlLog, error::StoreError, memory::MemoryLog, sqlite::journal::Journal},
 };
 use std::{
+    collections::{HashMap, HashSet},
     io::Write as _,
     net::SocketAddr,
     process::{Command as Process, Stdio},
@@ -151,9 +157,9 @@ impl Running {
             Arc::clone(&table),
             environment(),
             Clock::Manual(clock.clone()),
-            vec![metrics.subscriber()],
         );
         let plane = Arc::new(plane.unwrap());
+        plane.subscribe(metrics.subscriber());
         for (name, semver) in [
             ("p", "1.0.0"),
             ("p", "1.1.0"),
@@ -754,6 +760,90 @@ async fn metrics_say_what_is_and_pass_the_linter() {
         !text.contains("serin_guardrail_evidence_ratio{"),
         "what ended leaves nothing stale behind"
     );
+}
+
+#[tokio::test]
+async fn totals_carry_names_and_no_series_is_doubled() {
+    let api = Running::start().await;
+    let mut three = design("tone");
+    let third = json!({"name": "brief", "version": "1.1.0", "weight": 50});
+    three["variants"].as_array_mut().unwrap().push(third);
+    three["status"] = json!("running");
+    assert_eq!(api.post("/api/v1/experiments", &three).await.status, 201);
+    let view = api.plane.view();
+    let experiment = &view.catalog.experiments["tone"];
+    let (key, metric) = (experiment.key, experiment.measure("resolved").unwrap().key);
+    let decided = |experiment, arm, reason| DecisionKey {
+        prompt: view.catalog.prompts["p"].key,
+        experiment,
+        arm,
+        reason,
+    };
+    let outcome = |experiment, arm, result| OutcomeKey {
+        experiment,
+        arm,
+        result,
+    };
+    let totals = Totals {
+        decisions: HashMap::from([
+            (decided(Some(key), Some(ArmIndex(1)), DecisionReason::Split), 7),
+            (decided(Some(key), None, DecisionReason::Default), 2),
+            (decided(None, None, DecisionReason::Static), 3),
+            (decided(Some(ExperimentKey(99)), None, DecisionReason::Static), 5),
+        ]),
+        outcomes: HashMap::from([
+            (outcome(Some(key), Some(ArmIndex(2)), OutcomeResult::Late), 4),
+            (outcome(None, None, OutcomeResult::Rejected), 6),
+        ]),
+        metrics: HashMap::from([((key, ArmIndex(0), metric), MetricTotal { n: 3, sum: 2.5 })]),
+        exposures_dropped: 8,
+        journal_backlog: 9,
+    };
+    let guardrails = assess(experiment);
+    assert_eq!(guardrails.len(), 4, "two guardrails, each for two candidates");
+    let snapshot = Snapshot {
+        table: Arc::new(RoutingTable::empty(environment())),
+        totals,
+        store_up: false,
+        assessed: vec![Assessed {
+            id: experiment.spec.id.clone(),
+            guardrails,
+            srm_evidence: Some(1.5),
+        }],
+        now: now(),
+        view: Arc::clone(&view),
+    };
+    let text = api.metrics.render(&snapshot).unwrap();
+    for line in [
+        "serin_decisions_total{experiment=\"tone\",prompt=\"p\",reason=\"SPLIT\",variant=\"friendly\"} 7",
+        "serin_decisions_total{experiment=\"tone\",prompt=\"p\",reason=\"DEFAULT\",variant=\"deployed\"} 2",
+        "serin_decisions_total{experiment=\"\",prompt=\"p\",reason=\"STATIC\",variant=\"deployed\"} 3",
+        "serin_outcomes_total{experiment=\"tone\",result=\"late\",variant=\"brief\"} 4",
+        "serin_outcomes_total{experiment=\"\",result=\"rejected\",variant=\"\"} 6",
+        "serin_metric_observations_total{experiment=\"tone\",metric=\"resolved\",variant=\"control\"} 3",
+        "serin_metric_sum{experiment=\"tone\",metric=\"resolved\",variant=\"control\"} 2.5",
+        "serin_srm_evidence_ratio{experiment=\"tone\"} 1.5",
+        "serin_store_up 0",
+        "serin_exposures_dropped_total 8",
+        "serin_journal_backlog_entries 9",
+    ] {
+        assert!(
+            text.lines().any(|found| found == line),
+            "{line} is not in\n{text}"
+        );
+    }
+    assert_eq!(text.matches("\nserin_decisions_total{").count(), 3);
+    let series: Vec<&str> = text
+        .lines()
+        .filter_map(|line| line.rsplit_once(' '))
+        .map(|(name, _)| name)
+        .collect();
+    let distinct: HashSet<&&str> = series.iter().filter(|line| !line.starts_with('#')).collect();
+    assert_eq!(
+        distinct.len(),
+        series.iter().filter(|line| !line.starts_with('#')).count()
+    );
+    lint(&text);
 }
 
 fn lint(text: &str) {

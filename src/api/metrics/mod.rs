@@ -124,8 +124,8 @@ impl Metrics {
         let _ = self.server.set((stats, max_connections));
     }
 
-    /// Counts freezes from now on; give it to the control plane when that is opened. What was frozen before is in
-    /// the first view and is not counted.
+    /// Counts freezes from now on, once the control plane has it. What was frozen before is in the first view and is
+    /// not counted.
     #[must_use]
     pub fn subscriber(self: &Arc<Self>) -> Subscriber {
         let metrics = Arc::clone(self);
