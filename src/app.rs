@@ -1,1 +1,556 @@
-//! app.
+//! The composition root: builds every part, names the concrete stores, starts the threads, drains on shutdown.
+//!
+//! Order of the start: lock and read the stores, read the definition files, bind the ports, serve. Whatever refuses
+//! does so before a port is bound. Order of the end: stop accepting, answer what is in flight, store everything.
+
+use crate::{
+    api::{
+        control_plane::{self, ControlState},
+        data_plane::DataPlane,
+        metrics::{Metrics, ReloadMetrics, ReloadResult},
+        server::{self, Limits, ServerStats},
+    },
+    clock::Clock,
+    collector::{Collector, CollectorOptions, intake::Intake},
+    control_plane::{ControlPlane, SubmitAllError, View},
+    definitions::{
+        load::{DefinitionDirs, load},
+        mistake::Mistakes,
+        reconcile::Reconciliation,
+        watch::Watcher,
+    },
+    domain::{
+        command::{Command, Origin},
+        experiment::Experiment,
+        guardrail::Limit,
+        id::Environment,
+    },
+    guardrails::{
+        assess::{Assessment, assess},
+        propose,
+        watch::Watch,
+    },
+    report::{CandidateStatus, ControlStatus, Figure, GuardrailStatus},
+    routing::{live::LiveTable, receipt::ReceiptKeys, table::RoutingTable},
+    settings::Settings,
+    store::{
+        error::StoreError,
+        sqlite::{control_log::SqliteLog, journal::Journal},
+    },
+};
+use std::{
+    fs::{File, TryLockError},
+    io,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+    thread::JoinHandle,
+    time::Duration,
+};
+use tokio::{net::TcpListener, runtime, sync::watch};
+
+/// The pause before files are applied again after the store refused them.
+const RELOAD_RETRY: Duration = Duration::from_secs(2);
+
+/// Why the server does not start; nothing of it is left running.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The files have mistakes, and there is no earlier good state to start from.
+    #[error("mistakes in the prompts and experiments, and the store has no earlier good state\n{0}")]
+    Definitions(Mistakes),
+    /// The store cannot be read or written.
+    #[error("{path}: {error}")]
+    Store {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        error: StoreError,
+    },
+    /// Another process has the store.
+    #[error("{0}: another serin is using this store")]
+    Locked(PathBuf),
+    /// A listener could not be bound.
+    #[error("cannot listen on {address} ({plane}): {error}")]
+    Bind {
+        /// Which one.
+        plane: &'static str,
+        /// Where.
+        address: SocketAddr,
+        /// Why.
+        error: io::Error,
+    },
+    /// The system refused a thread or a file.
+    #[error("{0}")]
+    System(#[from] io::Error),
+}
+
+/// Why the server did not end cleanly.
+#[derive(Debug, thiserror::Error)]
+pub enum StopError {
+    /// What was counted last could not be stored; the journal has it.
+    #[error("the last checkpoint failed: {0}")]
+    Store(#[from] StoreError),
+    /// A thread ended in a panic.
+    #[error("thread {0} had panicked")]
+    Panicked(&'static str),
+    /// The system refused.
+    #[error("{0}")]
+    System(#[from] io::Error),
+}
+
+/// A running server.
+#[derive(Debug)]
+pub struct Running {
+    /// Where decisions and outcomes are served.
+    pub data_plane: SocketAddr,
+    /// Where people are served.
+    pub control_plane: SocketAddr,
+    /// Told to end: first the data plane, then everything else.
+    end_data: watch::Sender<bool>,
+    end_rest: watch::Sender<bool>,
+    data: JoinHandle<()>,
+    rest: Vec<(&'static str, JoinHandle<()>)>,
+    collector: Collector,
+    _lock: File,
+}
+
+/// Starts everything and returns when both ports are bound.
+///
+/// # Errors
+/// [`StartError`]; with mistakes in the files only on a first start, later ones begin with the last good state.
+pub fn start(settings: Settings) -> Result<Running, StartError> {
+    let clock = Clock::System;
+    let lock = lock(&settings.store.path)?;
+    let metrics = Arc::new(Metrics::new().map_err(io::Error::other)?);
+    let table = Arc::new(LiveTable::new(RoutingTable::empty(settings.environment.clone())));
+    let plane = Arc::new(open_control_plane(&settings, &table, &clock)?);
+    let reloads = metrics.reloads();
+    prepare(&settings, &plane, &reloads)?;
+    let collector = open_collector(&settings, &plane, &clock, &metrics)?;
+
+    let stats = Arc::new(ServerStats::default());
+    if let Err(error) = server::raise_descriptor_limit() {
+        tracing::warn!(%error, "the limit of open descriptors stays as it is");
+    }
+    let (end_data, data_ended) = watch::channel(false);
+    let (end_rest, rest_ended) = watch::channel(false);
+    let data_runtime = runtime::Builder::new_multi_thread()
+        .thread_name("serin-data")
+        .enable_all()
+        .build()?;
+    let control_runtime = runtime::Builder::new_current_thread().enable_all().build()?;
+    let guard_runtime = runtime::Builder::new_current_thread().enable_all().build()?;
+    let data_listener = bind(&data_runtime, "data plane", settings.data_plane.listen)?;
+    let control_listener = bind(&control_runtime, "control plane", settings.control_plane.listen)?;
+    let addresses = (data_listener.local_addr()?, control_listener.local_addr()?);
+
+    metrics.show_server(Arc::clone(&stats), settings.data_plane.max_connections);
+    plane.subscribe(metrics.subscriber());
+    let limits = limits(&settings);
+    let handler = DataPlane::new(
+        Arc::clone(&table),
+        collector.clone(),
+        clock.clone(),
+        settings.data_plane.max_body_bytes,
+        settings.data_plane.request_timeout,
+        metrics.responses(),
+    );
+    let data = spawn("serin-data", move || {
+        data_runtime.block_on(server::serve(
+            data_listener,
+            handler,
+            limits,
+            ended(data_ended),
+            stats,
+        ));
+    })?;
+
+    let state = ControlState {
+        plane: Arc::clone(&plane),
+        collector: collector.clone(),
+        environment: settings.environment.clone(),
+        clock: clock.clone(),
+        metrics: Arc::clone(&metrics),
+        table: Arc::clone(&table),
+        assess: assessor(collector.clone(), clock.clone()),
+    };
+    let watched = settings.watch.then(|| {
+        (
+            settings.definitions.clone(),
+            settings.environment.clone(),
+            Arc::clone(&plane),
+        )
+    });
+    let control_ended = rest_ended.clone();
+    let control = spawn("serin-control", move || {
+        control_runtime.block_on(async move {
+            if let Some((dirs, environment, plane)) = watched {
+                tokio::spawn(follow(dirs, environment, plane, reloads));
+            }
+            control_plane::serve(
+                control_listener,
+                control_plane::router(state),
+                ended(control_ended),
+            )
+            .await;
+        });
+    })?;
+
+    let replica = format!("{}@{}", std::process::id(), addresses.0);
+    let guard = Watch::new(plane, collector.clone(), clock, metrics.time_to_freeze(), replica);
+    let changes = collector.subscribe_bad();
+    let guardrails = spawn("serin-guardrails", move || {
+        guard_runtime.block_on(async move {
+            tokio::select! {
+                () = guard.run(changes) => {}
+                () = ended(rest_ended) => {}
+            }
+        });
+    })?;
+    tracing::info!(data_plane = %addresses.0, control_plane = %addresses.1, "serving");
+    Ok(Running {
+        data_plane: addresses.0,
+        control_plane: addresses.1,
+        end_data,
+        end_rest,
+        data,
+        rest: vec![("serin-guardrails", guardrails), ("serin-control", control)],
+        collector,
+        _lock: lock,
+    })
+}
+
+impl Running {
+    /// Serves until SIGTERM or SIGINT, then drains.
+    ///
+    /// # Errors
+    /// [`StopError`].
+    pub fn wait(self) -> Result<(), StopError> {
+        let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(async {
+            let mut terminated = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+            tokio::select! {
+                _ = terminated.recv() => Ok(()),
+                interrupted = tokio::signal::ctrl_c() => interrupted,
+            }
+        })?;
+        tracing::info!("asked to end: draining");
+        self.stop()
+    }
+
+    /// Drains now: answers what is in flight, stores everything, ends every thread.
+    ///
+    /// # Errors
+    /// [`StopError`].
+    pub fn stop(self) -> Result<(), StopError> {
+        let mut panicked = None;
+        // Nobody listening means that the thread has ended already.
+        let _ = self.end_data.send(true);
+        if self.data.join().is_err() {
+            panicked = Some("serin-data");
+        }
+        let _ = self.end_rest.send(true);
+        for (name, thread) in self.rest {
+            if thread.join().is_err() {
+                panicked = Some(name);
+            }
+        }
+        let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(self.collector.shutdown())?;
+        panicked.map_or(Ok(()), |name| Err(StopError::Panicked(name)))
+    }
+}
+
+fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
+    std::thread::Builder::new().name(name.to_owned()).spawn(body)
+}
+
+async fn ended(mut end: watch::Receiver<bool>) {
+    // A dropped sender ends the server as well.
+    let _ = end.wait_for(|end| *end).await;
+}
+
+fn bind(
+    runtime: &runtime::Runtime,
+    plane: &'static str,
+    address: SocketAddr,
+) -> Result<TcpListener, StartError> {
+    let bound: Result<_, io::Error> = runtime.block_on(async { TcpListener::bind(address).await });
+    bound.map_err(|error| StartError::Bind {
+        plane,
+        address,
+        error,
+    })
+}
+
+fn limits(settings: &Settings) -> Limits {
+    let plane = &settings.data_plane;
+    Limits {
+        max_connections: plane.max_connections,
+        header_timeout: plane.header_timeout,
+        request_timeout: plane.request_timeout,
+        idle_timeout: plane.idle_timeout,
+        drain_timeout: plane.request_timeout,
+    }
+}
+
+/// Two processes on one store would each count what the other did not see.
+fn lock(store: &Path) -> Result<File, StartError> {
+    if let Some(folder) = store.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        std::fs::create_dir_all(folder).map_err(|error| StartError::Store {
+            path: folder.to_owned(),
+            error: StoreError::Unavailable(error.to_string()),
+        })?;
+    }
+    let path = store.with_extension("lock");
+    let unavailable = |error: io::Error| StartError::Store {
+        path: path.clone(),
+        error: StoreError::Unavailable(error.to_string()),
+    };
+    let file = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&path)
+        .map_err(unavailable)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(StartError::Locked(store.to_owned())),
+        Err(TryLockError::Error(error)) => Err(unavailable(error)),
+    }
+}
+
+fn open_control_plane(
+    settings: &Settings,
+    table: &Arc<LiveTable>,
+    clock: &Clock,
+) -> Result<ControlPlane, StartError> {
+    let path = &settings.store.path;
+    let failed = |error| StartError::Store {
+        path: path.clone(),
+        error,
+    };
+    let log = SqliteLog::open(path).map_err(failed)?;
+    let environment = settings.environment.clone();
+    ControlPlane::open(Box::new(log), Arc::clone(table), environment, clock.clone()).map_err(failed)
+}
+
+/// Brings the log up to the files: the last good state stands in for bad ones, but never on a first start.
+fn prepare(settings: &Settings, plane: &ControlPlane, reloads: &ReloadMetrics) -> Result<(), StartError> {
+    let first = plane.view().catalog.prompts.is_empty();
+    let store = |error| StartError::Store {
+        path: settings.store.path.clone(),
+        error,
+    };
+    match reload(&settings.definitions, &settings.environment, plane) {
+        Ok(applied) => {
+            reloads.record(if applied {
+                ReloadResult::Applied
+            } else {
+                ReloadResult::Unchanged
+            });
+        }
+        Err(ReloadError::Mistakes(mistakes)) if first => return Err(StartError::Definitions(mistakes)),
+        Err(ReloadError::Mistakes(mistakes)) => {
+            reloads.record(ReloadResult::Rejected);
+            tell(
+                &mistakes,
+                "the files have mistakes: starting with the last good state",
+            );
+        }
+        // A full disk must not keep decisions from being made.
+        Err(ReloadError::Store(error)) if !first => tracing::error!(%error, "the files could not be applied"),
+        Err(ReloadError::Store(error)) => return Err(store(error)),
+    }
+    let mut commands = vec![(
+        Origin::new("settings", "holdout"),
+        Command::SetHoldout(settings.holdout.clone()),
+    )];
+    if plane.view().catalog.receipt_keys.is_empty() {
+        let mut secret = [0; 16];
+        getrandom::fill(&mut secret).map_err(|error| io::Error::other(error.to_string()))?;
+        commands.push((
+            Origin::new("system", "the first start"),
+            Command::RotateReceiptKey { secret },
+        ));
+    }
+    match plane.submit_all(&commands) {
+        Ok(_) | Err(SubmitAllError::Rejected(_)) => Ok(()),
+        Err(SubmitAllError::Store(error)) if first => Err(store(error)),
+        Err(SubmitAllError::Store(error)) => {
+            tracing::error!(%error, "the settings could not be applied");
+            Ok(())
+        }
+    }
+}
+
+fn open_collector(
+    settings: &Settings,
+    plane: &Arc<ControlPlane>,
+    clock: &Clock,
+    metrics: &Metrics,
+) -> Result<Collector, StartError> {
+    let path = settings.store.path.with_file_name(format!(
+        "{}-outcomes.db",
+        settings
+            .store
+            .path
+            .file_stem()
+            .unwrap_or_default()
+            .to_string_lossy()
+    ));
+    let failed = |error| StartError::Store {
+        path: path.clone(),
+        error,
+    };
+    let journal = Journal::open(&path).map_err(failed)?;
+    let lifetime = settings.outcomes.receipt_lifetime;
+    let options = CollectorOptions {
+        checkpoint_every: settings.outcomes.checkpoint_every,
+        ..CollectorOptions::default()
+    };
+    let first = intake(&plane.view(), lifetime);
+    let collector =
+        Collector::open(journal, clock.clone(), first, options, metrics.collector()).map_err(failed)?;
+    let told = collector.clone();
+    plane.subscribe(Box::new(move |view| told.set_intake(intake(view, lifetime))));
+    Ok(collector)
+}
+
+fn intake(view: &View, receipt_lifetime: Duration) -> Intake {
+    let catalog = &view.catalog;
+    Intake::compile(
+        catalog.experiments.values(),
+        catalog.prompts.values().map(|prompt| (prompt.key, &prompt.name)),
+        ReceiptKeys::new(catalog.receipt_keys.iter().copied()),
+        receipt_lifetime,
+    )
+}
+
+enum ReloadError {
+    Mistakes(Mistakes),
+    Store(StoreError),
+}
+
+/// Reads all files and applies what differs; true when something did.
+fn reload(
+    dirs: &DefinitionDirs,
+    environment: &Environment,
+    plane: &ControlPlane,
+) -> Result<bool, ReloadError> {
+    let definitions = load(dirs, environment).map_err(ReloadError::Mistakes)?;
+    let reconciliation = Reconciliation::new(&plane.view().catalog, &definitions, environment);
+    match plane.submit_all(&reconciliation.commands) {
+        Ok(submitted) => {
+            if !submitted.events.is_empty() {
+                let (events, revision) = (submitted.events.len(), submitted.revision);
+                tracing::info!(events, %revision, "definition files applied");
+            }
+            Ok(!submitted.events.is_empty())
+        }
+        Err(SubmitAllError::Rejected(refused)) => {
+            Err(ReloadError::Mistakes(reconciliation.mistakes(&refused)))
+        }
+        Err(SubmitAllError::Store(error)) => Err(ReloadError::Store(error)),
+    }
+}
+
+fn tell(mistakes: &Mistakes, what: &str) {
+    for mistake in &mistakes.0 {
+        tracing::error!("{mistake}");
+    }
+    tracing::error!(mistakes = mistakes.0.len(), "{what}");
+}
+
+/// Applies changed files until the process ends.
+async fn follow(
+    dirs: DefinitionDirs,
+    environment: Environment,
+    plane: Arc<ControlPlane>,
+    reloads: ReloadMetrics,
+) {
+    let mut watcher = Watcher::start(dirs.clone());
+    // What changed between the first reading and the watcher's first look.
+    let mut fresh = true;
+    loop {
+        if !fresh && watcher.changed().await.is_none() {
+            return;
+        }
+        let outcome = {
+            let (dirs, environment, plane) = (dirs.clone(), environment.clone(), Arc::clone(&plane));
+            tokio::task::spawn_blocking(move || reload(&dirs, &environment, &plane)).await
+        };
+        match outcome {
+            Ok(Ok(true)) => reloads.record(ReloadResult::Applied),
+            Ok(Ok(false)) if fresh => {}
+            Ok(Ok(false)) => reloads.record(ReloadResult::Unchanged),
+            // The start has told these already.
+            Ok(Err(ReloadError::Mistakes(_))) if fresh => {}
+            Ok(Err(ReloadError::Mistakes(mistakes))) => {
+                reloads.record(ReloadResult::Rejected);
+                tell(
+                    &mistakes,
+                    "changed files have mistakes: nothing was changed, the last good set stays",
+                );
+            }
+            Ok(Err(ReloadError::Store(error))) => {
+                tracing::error!(%error, "changed files could not be applied; trying again");
+                tokio::time::sleep(RELOAD_RETRY).await;
+                continue;
+            }
+            Err(error) => tracing::error!(%error, "applying changed files failed"),
+        }
+        fresh = false;
+    }
+}
+
+/// Judges guardrails for people: reports, metrics.
+fn assessor(collector: Collector, clock: Clock) -> control_plane::Assess {
+    Arc::new(move |experiment: &Experiment| {
+        let counts = collector.arm_counts(experiment.key);
+        let guard = collector.guard(experiment.key);
+        let assessments = assess(experiment, guard.as_ref(), &counts, clock.now(), true);
+        assessments
+            .into_iter()
+            .filter_map(|assessment| status(experiment, assessment))
+            .collect()
+    })
+}
+
+fn status(experiment: &Experiment, assessment: Assessment) -> Option<GuardrailStatus> {
+    let guardrail = experiment.spec.guardrails.get(assessment.index)?;
+    let rate = |rate: Option<f64>| {
+        rate.map_or_else(|| Figure::undefined("no outcomes of this metric"), Figure::Known)
+    };
+    let ratio_ci = match guardrail.limit {
+        Limit::MaxRate(_) => None,
+        Limit::MaxRatio(_) => Some(
+            match assessment
+                .ratio
+                .and_then(|ratio| Some((ratio.lower?, ratio.upper?)))
+            {
+                Some(bounds) => Figure::Known(bounds),
+                None => Figure::undefined("too few bad units to bound the ratio"),
+            },
+        ),
+    };
+    Some(GuardrailStatus {
+        metric: guardrail.metric.clone(),
+        limit: guardrail.limit,
+        above: guardrail.above,
+        state: assessment.verdict,
+        evidence: Figure::Known(assessment.evidence),
+        control: ControlStatus {
+            bad_units: assessment.control.bad_units,
+            rate: rate(assessment.control.rate),
+        },
+        on_breach: propose::action(experiment, &assessment),
+        name: assessment.name,
+        candidate: CandidateStatus {
+            variant: assessment.candidate.variant,
+            bad_units: assessment.candidate.bad_units,
+            rate: rate(assessment.candidate.rate),
+        },
+        ratio_ci,
+    })
+}

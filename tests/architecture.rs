@@ -57,7 +57,18 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "telemetry",
         ],
     ),
-    ("cli", &["app", "definitions", "domain", "settings", "telemetry"]),
+    (
+        "cli",
+        &[
+            "app",
+            "clock",
+            "control_plane",
+            "definitions",
+            "domain",
+            "settings",
+            "telemetry",
+        ],
+    ),
 ];
 
 /// Outside crates that only one place may name.

@@ -137,11 +137,13 @@ fn experiment(key: u32, state: State, epochs: u32, since_epoch: u32) -> Experime
         measures: spec.measures(key_of),
         arms: spec.variants.iter().map(|variant| variant.name.clone()).collect(),
         spec: Arc::new(spec),
+        file: None,
         state,
         epochs: (1..=epochs)
             .map(|epoch| EpochRecord {
                 epoch: Epoch(epoch),
                 since: began(epoch),
+                revision: Revision(u64::from(epoch)),
                 state: State::Running,
                 control: ArmIndex(0),
                 shares: Vec::new(),

@@ -2,6 +2,7 @@
 //! decision.
 
 use super::{
+    metrics::ResponseCounts,
     problem::Problem,
     server::{Body, Handler, read_body},
     wire::{self, DecideRequest, MOST_PROMPTS, OutcomesAnswer, RejectedItem},
@@ -49,11 +50,12 @@ struct Parts {
     clock: Clock,
     body_bytes: usize,
     body_time: Duration,
+    responses: ResponseCounts,
 }
 
 impl DataPlane {
     /// From what it reads (the table) and where it leaves records (the collector). `body_bytes` caps bodies of
-    /// outcomes, `body_time` is the longest a body may take.
+    /// outcomes, `body_time` is the longest a body may take; `responses` counts answers by status.
     #[must_use]
     pub fn new(
         table: Arc<LiveTable>,
@@ -61,6 +63,7 @@ impl DataPlane {
         clock: Clock,
         body_bytes: usize,
         body_time: Duration,
+        responses: ResponseCounts,
     ) -> Self {
         Self(Arc::new(Parts {
             table,
@@ -68,6 +71,7 @@ impl DataPlane {
             clock,
             body_bytes,
             body_time,
+            responses,
         }))
     }
 }
@@ -98,7 +102,9 @@ impl Handler for DataPlane {
                 .into()),
             },
         };
-        answered.unwrap_or_else(|refused| refused.0)
+        let response = answered.unwrap_or_else(|refused| refused.0);
+        parts.responses.count(response.status());
+        response
     }
 }
 

@@ -1,4 +1,4 @@
-//! The task that joins counts, judgement and the control plane: woken by every bad outcome, at most every 100 ms for
+//! The task that joins counts, judgement and the control plane: woken by every bad outcome, at most every 50 ms for
 //! an experiment, and by a slow tick for what happens without outcomes.
 
 use super::{assess::assess, propose::propose};
@@ -16,8 +16,8 @@ use prometheus::Histogram;
 use std::{collections::HashMap, sync::Arc, time::Duration};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-/// The least time between two judgements of one experiment.
-const LEAST_PAUSE: Duration = Duration::from_millis(100);
+/// The least time between two judgements of one experiment: half of what a freeze may take, the rest is for the commit.
+const LEAST_PAUSE: Duration = Duration::from_millis(50);
 /// Schedules, unwritten freezes, and a second look at everything.
 const TICK: Duration = Duration::from_secs(1);
 /// Every so many ticks all live experiments are judged, whether or not something came in.

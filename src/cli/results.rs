@@ -1,0 +1,292 @@
+//! `serin experiment results`: what was measured, as tables.
+
+use super::{
+    evidence,
+    figures::{
+        counted, figure, interval, list, missing, moment_of, number, p_value, points, rate, shortened,
+        signed, text,
+    },
+    table::{Table, indented, plain},
+};
+use crate::domain::guardrail::Limit;
+use serde_json::Value;
+use std::fmt::Write as _;
+
+/// The whole report in words and tables.
+pub(super) fn shown(report: &Value) -> String {
+    let mut out = format!(
+        "{}: {} (epoch {}, revision {}, as of {})\n",
+        plain(text(report, "experiment")),
+        plain(text(report, "state")),
+        report["epoch"],
+        report["revision"],
+        moment_of(&report["as_of"]),
+    );
+    match &report["winner"] {
+        Value::String(winner) => {
+            let _ = writeln!(out, "winner: {}", plain(winner));
+        }
+        winner if winner["undefined"].is_string() => {
+            let _ = writeln!(out, "winner: {}", missing(winner));
+        }
+        _ => {}
+    }
+    let _ = writeln!(out, "\nexposures\n{}", indented(&exposures(report).to_string()));
+    let srm = &report["srm"];
+    let sample_ratio = match srm["verdict"].as_str() {
+        Some(verdict) => format!("{} (p {})", plain(verdict), figure(&srm["p"], p_value)),
+        None if srm["undefined"].is_string() => missing(srm),
+        None => missing(&srm["verdict"]),
+    };
+    let _ = writeln!(out, "sample ratio: {sample_ratio}");
+    for metric in list(&report["metrics"]) {
+        let primary = if metric["primary"] == true {
+            ", primary"
+        } else {
+            ""
+        };
+        let _ = write!(
+            out,
+            "\n{} ({}, goal {}{primary})\n{}",
+            plain(text(metric, "metric")),
+            plain(text(metric, "kind")),
+            plain(text(metric, "goal")),
+            indented(&estimates(metric).to_string()),
+        );
+    }
+    let guardrails = guardrails(report);
+    if !guardrails.is_empty() {
+        let _ = write!(out, "\nguardrails\n{}", indented(&guardrails.to_string()));
+    }
+    out
+}
+
+fn exposures(report: &Value) -> Table {
+    let mut table = Table::new(&["variant", ">requests", ">units", ">outcomes"]);
+    let exposed = report["exposures"].as_object();
+    // In the order of the metrics' arms, where control is first; the members of an object have none.
+    let arms = list(&report["metrics"][0]["variants"])
+        .iter()
+        .map(|arm| text(arm, "variant"));
+    let mut names: Vec<&str> = arms
+        .filter(|name| exposed.is_some_and(|all| all.contains_key(*name)))
+        .collect();
+    for name in exposed.into_iter().flat_map(|all| all.keys()) {
+        if !names.contains(&name.as_str()) {
+            names.push(name);
+        }
+    }
+    for name in names {
+        table.row([
+            name.to_owned(),
+            counted(&report["exposures"][name]["requests"]),
+            counted(&report["exposures"][name]["units"]),
+            counted(&report["outcomes"][name]["accepted"]),
+        ]);
+    }
+    table
+}
+
+/// Rates are shown in per cent and their differences in percentage points.
+fn estimates(metric: &Value) -> Table {
+    let is_rate = metric["kind"] == "rate";
+    let variants = list(&metric["variants"]);
+    // The p-value that may be looked at every day is left out where no variant has one.
+    let always = |variant: &Value| variant["vs_control"]["always_valid"]["p"].is_number();
+    let any_look = variants.iter().any(always);
+    let mut headings = vec!["variant", ">n", "mean ± se", "95 % interval"];
+    headings.extend([
+        if is_rate {
+            "difference in points"
+        } else {
+            "difference"
+        },
+        ">p",
+    ]);
+    if any_look {
+        headings.push(">p at any look");
+    }
+    headings.push("verdict");
+    let mut table = Table::new(&headings);
+    for variant in variants {
+        let mut cells = vec![
+            text(variant, "variant").to_owned(),
+            counted(&variant["n"]),
+            mean(variant, is_rate),
+            interval(&variant["ci"], if is_rate { rate } else { number }),
+        ];
+        let versus = &variant["vs_control"];
+        if versus.is_object() {
+            cells.push(difference(versus, is_rate));
+            cells.push(figure(&versus["p"], p_value));
+            if any_look {
+                cells.push(figure(&versus["always_valid"]["p"], p_value));
+            }
+            cells.push(match versus["verdict"].as_str() {
+                Some(verdict) => verdict.replace('_', " "),
+                None => missing(&versus["verdict"]),
+            });
+        }
+        table.row(cells);
+    }
+    table
+}
+
+fn mean(variant: &Value, is_rate: bool) -> String {
+    let [mean, se] = [&variant["mean"], &variant["se"]];
+    match (mean.as_f64(), se.as_f64()) {
+        (Some(mean), Some(se)) if is_rate => format!("{:.2} % ± {:.2}", mean * 100.0, se * 100.0),
+        (Some(mean), Some(se)) => format!("{} ± {}", number(mean), number(se)),
+        (Some(mean), None) if is_rate => format!("{:.2} % ± {}", mean * 100.0, missing(se)),
+        (Some(mean), None) => format!("{} ± {}", number(mean), missing(se)),
+        (None, _) => missing(mean),
+    }
+}
+
+fn difference(versus: &Value, is_rate: bool) -> String {
+    let format = if is_rate { points } else { signed };
+    match versus["difference"].as_f64() {
+        Some(difference) => format!("{} {}", format(difference), interval(&versus["ci"], format)),
+        None if versus["undefined"].is_string() => missing(versus),
+        None => missing(&versus["difference"]),
+    }
+}
+
+fn guardrails(report: &Value) -> Table {
+    let guardrails = list(&report["guardrails"]);
+    let any_ratio = guardrails
+        .iter()
+        .any(|guardrail| guardrail["ratio_ci"].is_array());
+    let mut headings = vec![
+        "guardrail",
+        "harm starts",
+        "state",
+        "evidence",
+        "control",
+        "candidate",
+    ];
+    if any_ratio {
+        headings.push("ratio lies in");
+    }
+    let mut table = Table::new(&headings);
+    for guardrail in guardrails {
+        let limit = serde_json::from_value::<Limit>(guardrail["limit"].clone()).map_or_else(
+            |_| guardrail["limit"].to_string(),
+            |limit| evidence::limit(&limit),
+        );
+        let name = guardrail["name"].as_str().unwrap_or(text(guardrail, "metric"));
+        let mut cells = vec![
+            name.to_owned(),
+            limit,
+            text(guardrail, "state").replace('_', " "),
+            figure(&guardrail["evidence"], gauge),
+            bad_units(&guardrail["control"]),
+            bad_units(&guardrail["candidate"]),
+        ];
+        if any_ratio {
+            cells.push(interval(&guardrail["ratio_ci"], |ratio| shortened(ratio, 2)));
+        }
+        table.row(cells);
+    }
+    table
+}
+
+fn bad_units(arm: &Value) -> String {
+    let counts = format!(
+        "{}, {} bad units",
+        figure(&arm["rate"], rate),
+        counted(&arm["bad_units"])
+    );
+    match arm["variant"].as_str() {
+        Some(name) => format!("{name}: {counts}"),
+        None => counts,
+    }
+}
+
+/// Evidence from 0 to 1 (breach) as a bar with its number.
+pub(super) fn gauge(evidence: f64) -> String {
+    const WIDTH: usize = 10;
+    let filled = (0..WIDTH)
+        .take_while(|step| evidence * WIDTH as f64 > *step as f64 + 0.5)
+        .count();
+    format!(
+        "{}{} {}",
+        "█".repeat(filled),
+        "░".repeat(WIDTH - filled),
+        shortened(evidence, 2)
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn report() -> Value {
+        json!({
+            "experiment": "tone", "state": "running", "epoch": 2, "revision": 17,
+            "as_of": "2026-12-01T10:00:05Z", "winner": null,
+            "exposures": {"control": {"requests": 5120, "units": 1890}, "friendly": {"requests": 5077, "units": 1874}},
+            "outcomes": {"control": {"accepted": 5001}, "friendly": {"accepted": 4990}},
+            "srm": {"p": 0.41, "verdict": "ok"},
+            "metrics": [
+                {"metric": "resolved", "kind": "rate", "goal": "increase", "primary": true, "variants": [
+                    {"variant": "control", "n": 5001, "mean": 0.71, "se": 0.0081, "ci": [0.694, 0.726]},
+                    {"variant": "friendly", "n": 4990, "mean": 0.74, "se": 0.008, "ci": [0.724, 0.756],
+                     "vs_control": {"difference": 0.03, "ci": [0.008, 0.052], "p": 0.0086,
+                        "always_valid": {"ci": [-0.004, 0.064], "p": 0.071}, "verdict": "not_yet"}}]},
+                {"metric": "latency_ms", "kind": "mean", "goal": "decrease", "primary": false, "variants": [
+                    {"variant": "control", "n": 3, "mean": {"undefined": "collecting"}, "se": {"undefined": "collecting"},
+                     "ci": {"undefined": "collecting"}},
+                    {"variant": "friendly", "n": 2, "mean": 812.5, "se": 3.25, "ci": [806.0, 819.0],
+                     "vs_control": {"undefined": "collecting"}}]}],
+            "guardrails": [{"metric": "fallback", "limit": {"max_ratio": 1.25}, "state": "no_data", "evidence": 0.12,
+                "control": {"bad_units": 41, "rate": 0.0217},
+                "candidate": {"variant": "friendly", "bad_units": 44, "rate": {"undefined": "no outcomes"}}}]})
+    }
+
+    #[test]
+    fn a_report_is_tables() {
+        let expected = "\
+tone: running (epoch 2, revision 17, as of 2026-12-01 10:00:05 UTC)
+
+exposures
+  variant   requests  units  outcomes
+  control      5,120  1,890     5,001
+  friendly     5,077  1,874     4,990
+
+sample ratio: ok (p 0.4100)
+
+resolved (rate, goal increase, primary)
+  variant       n  mean ± se       95 % interval     difference in points     p  p at any look  verdict
+  control   5,001  71.00 % ± 0.81  [69.4 %, 72.6 %]
+  friendly  4,990  74.00 % ± 0.80  [72.4 %, 75.6 %]  +3.00 [+0.80, +5.20]  0.0086         0.0710  not yet
+
+latency_ms (mean, goal decrease)
+";
+        let shown = shown(&report());
+        let squeeze = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+        let head: String = shown
+            .lines()
+            .take(expected.lines().count())
+            .collect::<Vec<_>>()
+            .join("\n");
+        assert_eq!(squeeze(&head), squeeze(expected), "{shown}");
+        for part in [
+            "control   3  – (collecting)  – (collecting)",
+            "friendly  2  812.5 ± 3.250   [806.0, 819.0]  – (collecting)  –  –",
+            "fallback   at 1.25 times control's rate at the same time  no data  █░░░░░░░░░ 0.12  2.17 %, 41 bad units",
+            "friendly: – (no outcomes), 44 bad units",
+        ] {
+            assert!(shown.contains(part), "{part:?} is not in\n{shown}");
+        }
+    }
+
+    #[test]
+    fn a_gauge_fills_up_to_the_breach() {
+        assert_eq!(gauge(0.0), "░░░░░░░░░░ 0");
+        assert_eq!(gauge(0.5), "█████░░░░░ 0.5");
+        assert_eq!(gauge(1.0), "██████████ 1");
+        assert_eq!(gauge(1.7), "██████████ 1.7");
+    }
+}
