@@ -16,6 +16,7 @@ use crate::{
     collector::CollectorMetrics,
     control_plane::{Subscriber, View},
     domain::{experiment::FreezeCause, id::ExperimentId},
+    guardrails::assess,
 };
 use families::{Families, Labels};
 use hyper::StatusCode;
@@ -124,8 +125,8 @@ impl Metrics {
         let _ = self.server.set((stats, max_connections));
     }
 
-    /// Counts freezes from now on; give it to the control plane when that is opened. What was frozen before is in
-    /// the first view and is not counted.
+    /// Counts freezes from now on, once the control plane has it. What was frozen before is in the first view and is
+    /// not counted.
     #[must_use]
     pub fn subscriber(self: &Arc<Self>) -> Subscriber {
         let metrics = Arc::clone(self);
@@ -157,11 +158,8 @@ impl Metrics {
         )?;
         // Every cause that is possible is there from the start, or the first freeze would be no increase.
         for (id, experiment) in &snapshot.view.catalog.experiments {
-            let guardrails = experiment
-                .spec
-                .guardrails
-                .iter()
-                .map(|guardrail| guardrail.measure_name());
+            let declared = &experiment.spec.guardrails;
+            let guardrails = (0..declared.len()).map(|index| assess::name(declared, index));
             for reason in guardrails.chain(["manual".to_owned()]) {
                 freezes.add(&[id.as_str(), &reason], 0);
             }
