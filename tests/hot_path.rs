@@ -1,4 +1,9 @@
 //! A decision takes nothing from the heap: counted by an allocator around the system's.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test stops at the first surprise"
+)]
 #![allow(unsafe_code, reason = "a counting allocator can only be written with unsafe")]
 
 mod support;

@@ -102,18 +102,18 @@ impl Handler for DataPlane {
                 .into()),
             },
         };
-        let response = answered.unwrap_or_else(|refused| refused.0);
+        let response = answered.unwrap_or_else(|refused| *refused.0);
         parts.responses.count(response.status());
         response
     }
 }
 
 /// An answer that is an error, ready to be sent.
-struct Refused(Response<Body>);
+struct Refused(Box<Response<Body>>);
 
 impl From<Problem> for Refused {
     fn from(problem: Problem) -> Self {
-        Self(problem.into_response())
+        Self(Box::new(problem.into_response()))
     }
 }
 
@@ -273,7 +273,7 @@ impl Parts {
             epoch: experiment.epoch,
             arm,
             unit_hash,
-            second: u32::try_from(self.clock.now().as_second()).unwrap_or(0),
+            second: u32::try_from(self.clock.unix_second()).unwrap_or(0),
             process,
             sequence,
         })
@@ -387,7 +387,7 @@ fn timed() -> Option<Instant> {
         static DECISIONS: Cell<u8> = const { Cell::new(0) };
     }
     let number = DECISIONS.with(|decisions| decisions.replace(decisions.get().wrapping_add(1)));
-    (number % 8 == 0).then(Instant::now)
+    number.is_multiple_of(8).then(Instant::now)
 }
 
 #[cold]
@@ -419,7 +419,7 @@ fn submit_problem(error: SubmitError) -> Refused {
     response
         .headers_mut()
         .insert(RETRY_AFTER, HeaderValue::from_static("1"));
-    Refused(response)
+    Refused(Box::new(response))
 }
 
 fn bad_request(detail: impl Into<String>) -> Problem {
@@ -433,7 +433,7 @@ fn not_allowed(allowed: &'static str) -> Refused {
     response
         .headers_mut()
         .insert(ALLOW, HeaderValue::from_static(allowed));
-    Refused(response)
+    Refused(Box::new(response))
 }
 
 fn readable(request: &Request<Incoming>) -> Result<(), Refused> {
