@@ -481,10 +481,13 @@ async fn follow(
     let mut watcher = Watcher::start(dirs.clone());
     // What changed between the first reading and the watcher's first look.
     let mut fresh = true;
+    // Whether there is something to apply that no new change will announce.
+    let mut owing = true;
     loop {
-        if !fresh && watcher.changed().await.is_none() {
+        if !owing && watcher.changed().await.is_none() {
             return;
         }
+        owing = false;
         let outcome = {
             let (dirs, environment) = (dirs.clone(), environment.clone());
             let (plane, clock) = (Arc::clone(&plane), clock.clone());
@@ -506,6 +509,7 @@ async fn follow(
             Ok(Err(ReloadError::Store(error))) => {
                 tracing::error!(%error, "changed files could not be applied; trying again");
                 tokio::time::sleep(RELOAD_RETRY).await;
+                owing = true;
                 continue;
             }
             Err(error) => tracing::error!(%error, "applying changed files failed"),

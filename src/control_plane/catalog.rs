@@ -89,12 +89,15 @@ impl Catalog {
                 prompt,
                 environment,
                 version,
+                wish,
                 ..
             } => {
                 if let Some(prompt) = self.prompts.get_mut(prompt) {
-                    Arc::make_mut(prompt)
-                        .deployed
-                        .insert(environment.clone(), *version);
+                    let prompt = Arc::make_mut(prompt);
+                    prompt.deployed.insert(environment.clone(), *version);
+                    if *wish {
+                        prompt.wished.insert(environment.clone(), *version);
+                    }
                 }
             }
             Event::ExperimentCreated { key, spec } => self.create(entry, *key, spec),

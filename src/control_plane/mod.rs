@@ -313,7 +313,10 @@ impl ControlPlane {
         let mut catalog = writer.recorded.clone();
         for (origin, command) in &writer.unrecorded {
             let events = decide(&catalog, command, now).unwrap_or_default();
-            let revision = catalog.revision;
+            let recorded = catalog.revision;
+            // As the entry it will be: under the last entry's number it would count as a part of that change, and
+            // take the place of the epoch which that began.
+            let revision = Revision(recorded.0 + 1);
             for event in events {
                 let Origin { actor, reason } = origin.clone();
                 catalog.apply(&Recorded {
@@ -324,6 +327,7 @@ impl ControlPlane {
                     event,
                 });
             }
+            catalog.revision = recorded;
         }
         let before = self.view.load();
         let table = self.table.load();
