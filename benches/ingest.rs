@@ -77,7 +77,7 @@ impl Signer {
 }
 
 fn outcome(receipt: &str, n: usize) -> String {
-    let (fallback, latency) = (n % 50 == 0, 400.0 + (n % 997) as f64 / 2.0);
+    let (fallback, latency) = (n.is_multiple_of(50), 400.0 + (n % 997) as f64 / 2.0);
     format!(r#"{{"receipt":"{receipt}","metrics":{{"fallback":{fallback},"latency_ms":{latency}}}}}"#)
 }
 

@@ -14,9 +14,9 @@ use crate::{
     collector::{Collector, CollectorOptions, intake::Intake},
     control_plane::{ControlPlane, SubmitAllError, View},
     definitions::{
-        load::{DefinitionDirs, load},
+        load::{DefinitionDirs, read},
         mistake::Mistakes,
-        reconcile::Reconciliation,
+        reconcile::{Reconciliation, review},
         watch::Watcher,
     },
     domain::{
@@ -125,7 +125,7 @@ pub fn start(settings: Settings) -> Result<Running, StartError> {
     let table = Arc::new(LiveTable::new(RoutingTable::empty(settings.environment.clone())));
     let plane = Arc::new(open_control_plane(&settings, &table, &clock)?);
     let reloads = metrics.reloads();
-    prepare(&settings, &plane, &reloads)?;
+    prepare(&settings, &plane, &clock, &reloads)?;
     let collector = open_collector(&settings, &plane, &clock, &metrics)?;
 
     let stats = Arc::new(ServerStats::default());
@@ -179,13 +179,14 @@ pub fn start(settings: Settings) -> Result<Running, StartError> {
             settings.definitions.clone(),
             settings.environment.clone(),
             Arc::clone(&plane),
+            clock.clone(),
         )
     });
     let control_ended = rest_ended.clone();
     let control = spawn("serin-control", move || {
         control_runtime.block_on(async move {
-            if let Some((dirs, environment, plane)) = watched {
-                tokio::spawn(follow(dirs, environment, plane, reloads));
+            if let Some((dirs, environment, plane, clock)) = watched {
+                tokio::spawn(follow(dirs, environment, plane, clock, reloads));
             }
             control_plane::serve(
                 control_listener,
@@ -336,13 +337,18 @@ fn open_control_plane(
 }
 
 /// Brings the log up to the files: the last good state stands in for bad ones, but never on a first start.
-fn prepare(settings: &Settings, plane: &ControlPlane, reloads: &ReloadMetrics) -> Result<(), StartError> {
+fn prepare(
+    settings: &Settings,
+    plane: &ControlPlane,
+    clock: &Clock,
+    reloads: &ReloadMetrics,
+) -> Result<(), StartError> {
     let first = plane.view().catalog.prompts.is_empty();
     let store = |error| StartError::Store {
         path: settings.store.path.clone(),
         error,
     };
-    match reload(&settings.definitions, &settings.environment, plane) {
+    match reload(&settings.definitions, &settings.environment, plane, clock) {
         Ok(applied) => {
             reloads.record(if applied {
                 ReloadResult::Applied
@@ -429,9 +435,19 @@ fn reload(
     dirs: &DefinitionDirs,
     environment: &Environment,
     plane: &ControlPlane,
+    clock: &Clock,
 ) -> Result<bool, ReloadError> {
-    let definitions = load(dirs, environment).map_err(ReloadError::Mistakes)?;
-    let reconciliation = Reconciliation::new(&plane.view().catalog, &definitions, environment);
+    let loaded = read(dirs, environment);
+    let view = plane.view();
+    if !loaded.mistakes.is_empty() {
+        return Err(ReloadError::Mistakes(review(
+            &view.catalog,
+            &loaded,
+            environment,
+            clock.now(),
+        )));
+    }
+    let reconciliation = Reconciliation::new(&view.catalog, &loaded.definitions, environment);
     match plane.submit_all(&reconciliation.commands) {
         Ok(submitted) => {
             if !submitted.events.is_empty() {
@@ -459,6 +475,7 @@ async fn follow(
     dirs: DefinitionDirs,
     environment: Environment,
     plane: Arc<ControlPlane>,
+    clock: Clock,
     reloads: ReloadMetrics,
 ) {
     let mut watcher = Watcher::start(dirs.clone());
@@ -472,8 +489,9 @@ async fn follow(
         }
         owing = false;
         let outcome = {
-            let (dirs, environment, plane) = (dirs.clone(), environment.clone(), Arc::clone(&plane));
-            tokio::task::spawn_blocking(move || reload(&dirs, &environment, &plane)).await
+            let (dirs, environment) = (dirs.clone(), environment.clone());
+            let (plane, clock) = (Arc::clone(&plane), clock.clone());
+            tokio::task::spawn_blocking(move || reload(&dirs, &environment, &plane, &clock)).await
         };
         match outcome {
             Ok(Ok(true)) => reloads.record(ReloadResult::Applied),

@@ -29,6 +29,22 @@ impl Clock {
             Self::Manual(clock) => clock.now(),
         }
     }
+
+    /// The present moment in whole seconds since 1970, for what is done on every request.
+    #[inline]
+    #[must_use]
+    pub fn unix_second(&self) -> i64 {
+        match self {
+            #[allow(
+                clippy::disallowed_methods,
+                reason = "the one place that reads the system's clock"
+            )]
+            Self::System => std::time::SystemTime::now()
+                .duration_since(std::time::UNIX_EPOCH)
+                .map_or(0, |since| i64::try_from(since.as_secs()).unwrap_or(i64::MAX)),
+            Self::Manual(clock) => clock.now().as_second(),
+        }
+    }
 }
 
 /// A clock for tests; clones share the time.

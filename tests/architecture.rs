@@ -1,4 +1,9 @@
 //! Who may import whom: fails when a lower module imports a higher one.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test stops at the first surprise"
+)]
 
 use std::{
     collections::{BTreeMap, BTreeSet},

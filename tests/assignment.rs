@@ -1,5 +1,10 @@
 //! The assignment algorithm "hrw1": golden vectors that any language can read, and the properties that make it worth
 //! having. Everything goes through a compiled routing table, as requests do.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test stops at the first surprise"
+)]
 
 mod support;
 

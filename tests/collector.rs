@@ -1,4 +1,5 @@
 //! The collector from outside: what is acknowledged is counted once, whatever happens in between.
+#![allow(clippy::unwrap_used, reason = "a test's helpers fail the test")]
 
 use proptest::prelude::*;
 use serin::{
@@ -261,7 +262,7 @@ fn exposure(n: u64) -> DecisionRecord {
         reason: DecisionReason::Split,
         counted: true,
         unit_hash: unit(n),
-        duration_ns: 90,
+        duration_ns: Some(90),
     }
 }
 
@@ -849,25 +850,25 @@ fn child_that_gets_killed() {
             ..CollectorOptions::default()
         };
         let collector = open(Path::new(&folder), clock, intake(), options);
-        let tasks: Vec<_> = (0..8_u32)
-            .map(|task| {
-                let collector = collector.clone();
-                tokio::spawn(async move {
-                    let mut next = count_seen(&collector, task).await + 1;
-                    loop {
-                        collector.submit(vec![numbered(task, next)]).await.unwrap();
-                        let mut out = std::io::stdout().lock();
-                        writeln!(out, "acknowledged {task} {next}").unwrap();
-                        out.flush().unwrap();
-                        next += 1;
-                    }
-                })
-            })
-            .collect();
-        for task in tasks {
-            task.await.unwrap();
+        let mut tasks = tokio::task::JoinSet::new();
+        for task in 0..8 {
+            let collector = collector.clone();
+            tasks.spawn(async move { send_forever(&collector, task).await });
         }
+        // They only end by failing.
+        tasks.join_next().await.unwrap().unwrap();
     });
+}
+
+async fn send_forever(collector: &Collector, task: u32) {
+    let mut next = count_seen(collector, task).await + 1;
+    loop {
+        collector.submit(vec![numbered(task, next)]).await.unwrap();
+        let mut out = std::io::stdout().lock();
+        writeln!(out, "acknowledged {task} {next}").unwrap();
+        out.flush().unwrap();
+        next += 1;
+    }
 }
 
 fn numbered(task: u32, number: u32) -> Observation {

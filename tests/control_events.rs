@@ -1,4 +1,9 @@
 //! The rules of the control plane: given some history, when a command, then these events or this rejection.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test stops at the first surprise"
+)]
 
 mod support;
 

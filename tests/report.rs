@@ -182,7 +182,7 @@ fn units_of_one_request_give_the_ordinary_t_test() {
     close(&versus.effect_size, (39.0f64 / 50.0).sqrt());
     // τ = 0.075, x = τ²/SE² = 0.08775: an interval of ± 8.678 standard errors.
     near(&versus.always_valid.ci, -1.197_2, 3.197_2);
-    close(&versus.always_valid.p, 0.555_88);
+    close(&versus.always_valid.p, 0.555_893_3);
     assert_eq!(versus.verdict, Decision::NotYet);
     assert_eq!(reason(&versus.p_adjusted), "not computed by this release");
     assert_eq!(reason(&versus.chance_to_beat), "not computed by this release");
@@ -401,7 +401,7 @@ fn more_units_than_the_samples_hold_are_still_counted_fairly() {
     let mut case = Case::of(design([25, 75]));
     // The arm depends on other bits than the sample's order.
     for unit in 1..=300_000u64 {
-        let arm = u8::from(mix(unit ^ 0xabcd_ef01_2345) % 4 != 0);
+        let arm = u8::from(!mix(unit ^ 0xabcd_ef01_2345).is_multiple_of(4));
         case.counts
             .entry((Epoch(1), ArmIndex(arm)))
             .or_default()

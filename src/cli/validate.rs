@@ -5,13 +5,13 @@ use super::{
     output::{self, Told},
 };
 use crate::{
-    control_plane::{RefusedCommand, catalog::Catalog, decide::decide},
+    control_plane::catalog::Catalog,
     definitions::{
         load::{self, Definitions},
         mistake::Mistakes,
-        reconcile::Reconciliation,
+        reconcile::review,
     },
-    domain::{Timestamp, event::Recorded, experiment::WantedStatus, id::Revision},
+    domain::{Timestamp, experiment::WantedStatus},
     settings::Settings,
 };
 use anyhow::Result;
@@ -50,40 +50,20 @@ pub(super) fn run(config: &Path, json: bool) -> Result<()> {
     }
 }
 
+/// Judges against an empty control log, before all time, so that the answer is the same on every day.
 fn check(settings: &Settings) -> Result<Definitions, Mistakes> {
-    let definitions = load::load(&settings.definitions, &settings.environment)?;
-    let mistakes = rehearse(settings, &definitions);
+    let loaded = load::read(&settings.definitions, &settings.environment);
+    let mistakes = review(
+        &Catalog::default(),
+        &loaded,
+        &settings.environment,
+        Timestamp::default(),
+    );
     if mistakes.0.is_empty() {
-        Ok(definitions)
+        Ok(loaded.definitions)
     } else {
         Err(mistakes)
     }
-}
-
-/// What an empty control log would refuse: versions that no file has, audiences that do not compile, taken slots.
-fn rehearse(settings: &Settings, definitions: &Definitions) -> Mistakes {
-    let mut catalog = Catalog::default();
-    let reconciliation = Reconciliation::new(&catalog, definitions, &settings.environment);
-    let mut refused = Vec::new();
-    // Before all time every schedule lies ahead, so that the answer is the same on every day.
-    let at = Timestamp::default();
-    for (index, (origin, command)) in reconciliation.commands.iter().enumerate() {
-        match decide(&catalog, command, at) {
-            Ok(events) => {
-                for event in events {
-                    catalog.apply(&Recorded {
-                        revision: Revision(catalog.revision.0 + 1),
-                        at,
-                        actor: origin.actor.clone(),
-                        reason: origin.reason.clone(),
-                        event,
-                    });
-                }
-            }
-            Err(rejection) => refused.push(RefusedCommand { index, rejection }),
-        }
-    }
-    reconciliation.mistakes(&refused)
 }
 
 fn summary(config: &Path, definitions: &Definitions) -> String {

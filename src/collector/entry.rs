@@ -175,8 +175,8 @@ mod tests {
             arm: ArmIndex(1),
             unit_hash: 99,
             second: 1_000,
-            receipt: (n % 2 == 0).then_some((5, u32::from(n))),
-            id: (n % 3 == 0).then_some(u128::from(n) << 90),
+            receipt: (n.is_multiple_of(2)).then_some((5, u32::from(n))),
+            id: (n.is_multiple_of(3)).then_some(u128::from(n) << 90),
             values: (0..n).map(|key| (MetricKey(key), f64::from(key) / 4.0)).collect(),
             tagging: None,
         };

@@ -37,8 +37,8 @@ pub struct DecisionRecord {
     pub counted: bool,
     /// [`crate::routing::hash::analysis_hash`] of the unit; of no meaning unless counted.
     pub unit_hash: u64,
-    /// How long the decision took.
-    pub duration_ns: u32,
+    /// How long the decision took, when it was timed.
+    pub duration_ns: Option<u32>,
 }
 
 const _: () = assert!(
@@ -121,7 +121,7 @@ mod tests {
             reason: DecisionReason::Static,
             counted: false,
             unit_hash: 0,
-            duration_ns: 100,
+            duration_ns: Some(100),
         }
     }
 

@@ -15,6 +15,8 @@ mod duplicates;
 mod entry;
 mod examples;
 pub mod exposures;
+#[cfg(test)]
+mod full_disk;
 pub mod guard;
 mod id_marks;
 pub mod intake;
@@ -191,7 +193,7 @@ impl Collector {
         })))
     }
 
-    /// Swaps what may be reported. Call it before the routing table of the same change goes live, or the first
+    /// Swaps what may be reported; how long receipts are remembered stays as it was at [`Collector::open`]. Call it before the routing table of the same change goes live, or the first
     /// outcomes of a new epoch are refused.
     pub fn set_intake(&self, intake: Intake) {
         self.0.shared.intake.store(Arc::new(intake));
@@ -325,6 +327,7 @@ impl Collector {
             if self.0.shared.stopping.load(Ordering::Acquire) {
                 SubmitError::ShuttingDown
             } else {
+                self.0.shared.store_up.store(false, Ordering::Relaxed);
                 SubmitError::Unavailable("the writer thread has ended".to_owned())
             }
         };

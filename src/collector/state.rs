@@ -4,10 +4,11 @@
 //! folded in order give the same state in a live process and after a restart, where a piece that was stored later
 //! than an entry skips it. Does no IO; only the writer changes it, under a lock that readers share.
 
+mod rows;
+
 use super::{
     arm_counts::ArmCounts,
-    cells::Cell,
-    codec::{FormatError, seal, unseal},
+    codec::FormatError,
     entry::Entry,
     guard::{Guard, GuardSnapshot},
     intake::{ExperimentIntake, Intake},
@@ -16,13 +17,9 @@ use super::{
     row_key::{Piece, RowKey, WHOLE_SAMPLE},
     units::{PARTS, UnitSample},
 };
-use crate::{
-    domain::id::{ArmIndex, Epoch, ExperimentKey, MetricKey},
-    store::sqlite::journal::StateRow,
-};
+use crate::domain::id::{ArmIndex, Epoch, ExperimentKey, MetricKey};
 use std::{collections::BTreeSet, sync::Arc};
 
-const WHAT: &str = "state";
 /// A sample of at least this many units is stored in parts.
 const SAMPLE_IN_PARTS: usize = 8_192;
 
@@ -82,10 +79,14 @@ impl Stored {
 }
 
 impl Counts {
-    /// Follows a new design.
-    pub(super) fn follow(&mut self, intake: &Intake) {
+    /// Follows a new design; experiments that are as in `previous` are left alone.
+    pub(super) fn follow(&mut self, intake: &Intake, previous: Option<&Intake>) {
         for design in intake.experiments() {
             let key = design.experiment().key;
+            let before = previous.and_then(|previous| previous.experiment(key));
+            if before.is_some_and(|before| Arc::ptr_eq(before.experiment(), design.experiment())) {
+                continue;
+            }
             match self.experiments.get_mut(&key) {
                 Some(counts) => counts.guard = Guard::follow(counts.guard.take(), design),
                 None => {
@@ -163,141 +164,6 @@ impl Counts {
     pub(super) fn guard(&self, experiment: ExperimentKey) -> Option<GuardSnapshot> {
         Some(self.experiments.get(&experiment)?.guard.as_ref()?.snapshot())
     }
-
-    /// Pieces that have to be stored again, in the order in which they changed.
-    pub(super) fn take_dirty(&mut self) -> impl Iterator<Item = RowKey> + '_ {
-        self.dirty.drain(..)
-    }
-
-    /// A piece as it is stored, complete through the entry `through`; none when it is gone.
-    pub(super) fn encode(&self, key: RowKey, through: u64) -> Option<StateRow> {
-        let counts = self.experiments.get(&key.experiment)?;
-        let mut data = Vec::new();
-        match key.piece {
-            Piece::Guard(metric) => counts.guard.as_ref()?.encode(metric, key.arm, &mut data)?,
-            Piece::Counters => counts.shard(key)?.counts.encode_counters(&mut data),
-            Piece::Cell(metric) => counts.shard(key)?.counts.cell(metric)?.encode(&mut data),
-            Piece::Units(WHOLE_SAMPLE) => counts.shard(key)?.counts.exposures.units.encode(&mut data),
-            Piece::Units(part) => counts
-                .shard(key)?
-                .counts
-                .exposures
-                .units
-                .encode_part(part, &mut data),
-        }
-        seal(&mut data);
-        let key = key.to_bytes();
-        Some(StateRow { key, through, data })
-    }
-
-    /// Notes that a piece was stored as it is now.
-    pub(super) fn stored(&mut self, key: RowKey) {
-        let Some(counts) = self.experiments.get_mut(&key.experiment) else {
-            return;
-        };
-        if let Piece::Guard(metric) = key.piece {
-            if let Some(arm) = counts
-                .guard
-                .as_mut()
-                .and_then(|guard| guard.arm_mut(metric, key.arm))
-            {
-                arm.dirty = false;
-            }
-            return;
-        }
-        let Some(shard) = counts
-            .shards
-            .iter_mut()
-            .find(|shard| (shard.epoch, shard.arm) == (key.epoch, key.arm))
-        else {
-            return;
-        };
-        match key.piece {
-            Piece::Counters => shard.counters.dirty = false,
-            Piece::Units(part) => shard.dirty_parts &= !part_bit(part),
-            Piece::Cell(metric) => {
-                if let Some(place) = shard.counts.cells.iter().position(|(key, _)| *key == metric) {
-                    shard.cells[place].dirty = false;
-                }
-            }
-            Piece::Guard(_) => {}
-        }
-    }
-
-    /// Takes a stored piece back, after [`Counts::follow`] and before the first fold.
-    pub(super) fn restore(&mut self, row: &StateRow) -> Result<(), FormatError> {
-        let key = RowKey::from_bytes(row.key)?;
-        let data = unseal(WHAT, &row.data)?;
-        let counts = self.experiments.entry(key.experiment).or_default();
-        if let Piece::Guard(metric) = key.piece {
-            if let Some(guard) = &mut counts.guard {
-                guard.restore(metric, key.arm, row.through, data)?;
-                self.settling.insert(key.experiment);
-            }
-            return Ok(());
-        }
-        let shard = shard_mut(&mut counts.shards, key.epoch, key.arm);
-        let stored = Stored {
-            through: row.through,
-            dirty: false,
-        };
-        let counts = Arc::make_mut(&mut shard.counts);
-        match key.piece {
-            Piece::Counters => {
-                counts.decode_counters(data)?;
-                shard.counters = stored;
-            }
-            // Taking a unit twice changes nothing, so samples need not know how far they were stored.
-            Piece::Units(_) => counts.exposures.units.restore(&UnitSample::decode(data)?),
-            Piece::Cell(metric) => {
-                let place = counts.place(metric);
-                counts.cells[place].1 = Cell::decode(data)?;
-                shard.cells.resize(counts.cells.len(), Stored::default());
-                shard.cells[place] = stored;
-            }
-            Piece::Guard(_) => {}
-        }
-        Ok(())
-    }
-
-    /// Everything there is, in a form that is equal for equal counts.
-    pub(super) fn encode_all(&self) -> Vec<StateRow> {
-        let mut keys = Vec::new();
-        for (experiment, counts) in &self.experiments {
-            for shard in &counts.shards {
-                let key = |piece| RowKey {
-                    experiment: *experiment,
-                    epoch: shard.epoch,
-                    arm: shard.arm,
-                    piece,
-                };
-                keys.push(key(Piece::Counters));
-                keys.push(key(Piece::Units(WHOLE_SAMPLE)));
-                keys.extend(
-                    shard
-                        .counts
-                        .cells
-                        .iter()
-                        .map(|(metric, _)| key(Piece::Cell(*metric))),
-                );
-            }
-            keys.extend(
-                counts
-                    .guard
-                    .iter()
-                    .flat_map(Guard::keys)
-                    .map(|(metric, arm)| RowKey {
-                        experiment: *experiment,
-                        epoch: Epoch(0),
-                        arm,
-                        piece: Piece::Guard(metric),
-                    }),
-            );
-        }
-        let mut rows: Vec<_> = keys.into_iter().filter_map(|key| self.encode(key, 0)).collect();
-        rows.sort_unstable();
-        rows
-    }
 }
 
 /// What one outcome changed.
@@ -309,12 +175,6 @@ struct OutcomeChange {
 }
 
 impl ExperimentCounts {
-    fn shard(&self, key: RowKey) -> Option<&Shard> {
-        self.shards
-            .iter()
-            .find(|shard| (shard.epoch, shard.arm) == (key.epoch, key.arm))
-    }
-
     fn expose(
         &mut self,
         seq: u64,

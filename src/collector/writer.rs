@@ -33,6 +33,9 @@ use std::{
 };
 use tokio::{sync::oneshot, time::Instant};
 
+/// A group waits for the senders of the last one this part of a commit's time, and this long at most.
+const LINGER_PART: u32 = 8;
+const LONGEST_LINGER: Duration = Duration::from_millis(1);
 /// The longest that decisions wait in their queues, and settled assignments for somebody to notice.
 const TICK: Duration = Duration::from_millis(50);
 /// Exposures without outcomes are journalled this often, and a failed write is tried again.
@@ -43,9 +46,12 @@ const ABSOLUTE_EVERY: Duration = Duration::from_millis(100);
 const MOST_PER_COMMIT: usize = 16_384;
 /// The most exposures that wait for a store that fails; more are dropped and counted.
 const MOST_EXPOSURES: usize = 1_000_000;
-/// The write-ahead log is moved into the file at this size when nobody waits, and at the second in any case.
-const TIDY_PAGES: usize = 1_024;
-const TIDY_PAGES_AT_LAST: usize = 8_192;
+/// The write-ahead log is moved into the file at this size when nobody waits, and at the second in any case. The
+/// work is the same however it is cut; small cuts keep the slowest answers fast.
+const TIDY_PAGES: usize = 512;
+const TIDY_PAGES_AT_LAST: usize = 2_048;
+/// Bytes of the checkpoint in one commit when nobody waits for it any more.
+const FINAL_CHECKPOINT_BYTES: usize = 4 << 20;
 /// A round begins early when this much waits to be replayed.
 const MOST_BACKLOG_BYTES: usize = 64 << 20;
 
@@ -95,6 +101,11 @@ pub(super) struct Writer {
     /// When something was last journalled, or failed to be.
     written: Instant,
     absolute: AbsoluteSignals,
+    /// Batches in the last group. Their senders have just been answered and may send again: a group waits a moment
+    /// to become as large, or the first of them would go to the disk alone and the others would wait for two trips.
+    last_group: usize,
+    /// How long such a moment is: a small part of what a commit takes.
+    linger: Duration,
 }
 
 /// Experiments whose absolute limits have to be looked at, held back to one signal per interval.
@@ -133,6 +144,8 @@ impl Writer {
             backlog_bytes: 0,
             written: now,
             absolute: AbsoluteSignals::default(),
+            last_group: 0,
+            linger: Duration::ZERO,
         };
         writer.read_back()?;
         Ok(writer)
@@ -149,7 +162,7 @@ impl Writer {
             ..
         } = self;
         let mut counts = shared.counts.write();
-        counts.follow(intake);
+        counts.follow(intake, None);
         journal.states(|row| Ok(counts.restore(&row)?))?;
         journal.ids(|row| Ok(seen.ids.restore(&row)?))?;
         journal.replay(|seq, bytes| {
@@ -191,10 +204,29 @@ impl Writer {
                 Err(RecvTimeoutError::Disconnected) => ended = true,
             }
             let mut outcomes: usize = group.iter().map(|submission| submission.outcomes.len()).sum();
+            let linger_until = (!group.is_empty()).then(|| Instant::now() + self.linger);
             while outcomes < MOST_PER_COMMIT || shutdown.is_some() {
-                let Ok(message) = receiver.try_recv() else { break };
+                let message = match receiver.try_recv() {
+                    Ok(message) => message,
+                    Err(_) if group.len() >= self.last_group || shutdown.is_some() => break,
+                    Err(_) => {
+                        let Some(until) = linger_until else { break };
+                        let left = until.saturating_duration_since(Instant::now());
+                        let Ok(message) = receiver.recv_timeout(left) else {
+                            break;
+                        };
+                        message
+                    }
+                };
+                let before = group.len();
                 self.take(message, &mut group, &mut shutdown);
-                outcomes += group.last().map_or(0, |submission| submission.outcomes.len());
+                outcomes += group[before..]
+                    .iter()
+                    .map(|submission| submission.outcomes.len())
+                    .sum::<usize>();
+            }
+            if !group.is_empty() {
+                self.last_group = group.len();
             }
             let idle = group.is_empty();
             self.turn(group);
@@ -274,7 +306,9 @@ impl Writer {
         let mut tally = shared.tally.lock();
         recorder.drain(|record| {
             tally.decision(&record);
-            durations.observe(f64::from(record.duration_ns) * 1e-9);
+            if let Some(duration_ns) = record.duration_ns {
+                durations.observe(f64::from(duration_ns) * 1e-9);
+            }
             if record.counted {
                 if *exposures_waiting == MOST_EXPOSURES {
                     tally.exposures_lost += 1;
@@ -294,8 +328,8 @@ impl Writer {
     fn follow_intake(&mut self) {
         let newest = self.shared.intake.load();
         if !Arc::ptr_eq(&newest, &self.intake) {
-            self.intake = Arc::clone(&newest);
-            self.shared.counts.write().follow(&self.intake);
+            let previous = std::mem::replace(&mut self.intake, Arc::clone(&newest));
+            self.shared.counts.write().follow(&self.intake, Some(&previous));
         }
     }
 
@@ -328,10 +362,9 @@ impl Writer {
     /// After the answers, so that only the next group can be held up.
     fn tidy(&mut self, idle: bool) {
         let pages = self.journal.waiting_pages();
-        if pages >= TIDY_PAGES_AT_LAST || (idle && pages >= TIDY_PAGES && !self.has_work()) {
-            if let Err(error) = self.journal.tidy() {
-                tracing::warn!(%error, "the outcome store could not move its write-ahead log");
-            }
+        let due = pages >= TIDY_PAGES_AT_LAST || (idle && pages >= TIDY_PAGES && !self.has_work());
+        if due && let Err(error) = self.journal.tidy() {
+            tracing::warn!(%error, "the outcome store could not move its write-ahead log");
         }
     }
 
@@ -340,18 +373,19 @@ impl Writer {
         self.drain_decisions();
         let now = unix_second(self.clock.now());
         if self.exposures_waiting > 0 {
-            self.store(Vec::new(), now)?;
+            self.store(now)?;
             self.fold(&[]);
         }
         // A round may be on its way; the second one has what it left out.
         for _ in 0..2 {
             self.checkpoint.begin(Instant::now(), self.journal.last());
             while self.checkpoint.in_round() {
-                self.store(Vec::new(), now)?;
+                self.store(now)?;
+                self.journal.tidy()?;
             }
         }
         while self.journal.first() < self.trim_end() {
-            self.store(Vec::new(), now)?;
+            self.store(now)?;
         }
         self.journal.tidy()
     }

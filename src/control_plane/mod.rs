@@ -223,14 +223,6 @@ impl ControlPlane {
         self.append(&mut writer, commands)
     }
 
-    /// What a set of commands would do, without doing it.
-    ///
-    /// # Errors
-    /// Every refused command.
-    pub fn rehearse(&self, commands: &[(Origin, Command)]) -> Result<Vec<Recorded>, Vec<RefusedCommand>> {
-        plan(&self.view().catalog, commands, self.clock.now()).map(|(entries, _)| entries)
-    }
-
     /// Writes freezes that the store did not take before.
     pub fn retry_unrecorded(&self) {
         let mut writer = self.writer.lock();
@@ -357,6 +349,18 @@ impl ControlPlane {
         self.view.store(Arc::new(view));
         self.table.publish(Arc::new(compiled.table));
     }
+}
+
+/// What a set of commands would do to a catalog, all or nothing.
+///
+/// # Errors
+/// Every refused command.
+pub fn rehearse(
+    catalog: &Catalog,
+    commands: &[(Origin, Command)],
+    now: Timestamp,
+) -> Result<Vec<Recorded>, Vec<RefusedCommand>> {
+    plan(catalog, commands, now).map(|(entries, _)| entries)
 }
 
 /// Decides a set of commands on a copy of the catalog.

@@ -18,7 +18,7 @@ use crate::domain::{
     prompt::{PromptDraft, PromptType},
 };
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
 };
 
@@ -82,20 +82,49 @@ impl ExperimentFile {
     }
 }
 
+/// What could be read, and what was wrong with the rest.
+#[derive(Debug, Clone, Default)]
+pub struct Loaded {
+    /// The files without mistakes of their own.
+    pub definitions: Definitions,
+    /// The mistakes of the others.
+    pub mistakes: Vec<Mistake>,
+    /// Prompts with a version that could not be read: what refers to them cannot be judged.
+    pub unreadable: BTreeSet<PromptName>,
+}
+
 /// Reads both folders. An existing empty folder is fine; a missing one is a mistake, since taking it for empty would
 /// stop every experiment.
 ///
 /// # Errors
 /// Every mistake in every file, by file and line.
 pub fn load(dirs: &DefinitionDirs, environment: &Environment) -> Result<Definitions, Mistakes> {
-    let mut mistakes = Vec::new();
-    let mut definitions = Definitions::default();
+    let loaded = read(dirs, environment);
+    if loaded.mistakes.is_empty() {
+        Ok(loaded.definitions)
+    } else {
+        Err(Mistakes::sorted(loaded.mistakes))
+    }
+}
+
+/// The same, giving the good files too when others have mistakes.
+#[must_use]
+pub fn read(dirs: &DefinitionDirs, environment: &Environment) -> Loaded {
+    let Loaded {
+        mut definitions,
+        mut mistakes,
+        mut unreadable,
+    } = Loaded::default();
     let prompts = definition_files(&dirs.prompts, Depth::Recursive);
     mistakes.extend(prompts.mistakes);
     for found in prompts.files {
+        let name = prompt_name(&found.path, &dirs.prompts);
         match prompt_file(found.path, &dirs.prompts) {
             Ok(file) => definitions.prompts.push(file),
-            Err(found) => mistakes.extend(found),
+            Err(found) => {
+                mistakes.extend(found);
+                unreadable.extend(name);
+            }
         }
     }
     let experiments = definition_files(&dirs.experiments, Depth::Flat);
@@ -113,10 +142,10 @@ pub fn load(dirs: &DefinitionDirs, environment: &Environment) -> Result<Definiti
     one_type_per_name(&definitions.prompts, &mut mistakes);
     one_file_per_version(&definitions.prompts, &mut mistakes);
     one_experiment_per_slot(&definitions.experiments, &mut mistakes);
-    if mistakes.is_empty() {
-        Ok(definitions)
-    } else {
-        Err(Mistakes::sorted(mistakes))
+    Loaded {
+        definitions,
+        mistakes,
+        unreadable,
     }
 }
 

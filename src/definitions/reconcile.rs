@@ -4,12 +4,13 @@
 //! and line.
 
 use super::{
-    load::Definitions,
+    load::{Definitions, Loaded},
     mistake::{Mistake, Mistakes},
 };
 use crate::{
-    control_plane::{RefusedCommand, catalog::Catalog, decide::Rejection},
+    control_plane::{RefusedCommand, catalog::Catalog, decide::Rejection, rehearse},
     domain::{
+        Timestamp,
         command::{Command, FILE_ACTOR, Origin},
         experiment::{State, WantedStatus},
         id::Environment,
@@ -21,6 +22,27 @@ use std::{collections::BTreeSet, path::Path};
 
 /// Environments without a gate, besides the server's own: the first version of a prompt is deployed to all of them.
 const ENVIRONMENTS: [&str; 3] = ["development", "staging", "production"];
+
+/// Everything that is wrong with a set of files: the mistakes of those that could not be read, and what the control
+/// plane would refuse of the others. What refers to an unreadable prompt is not judged.
+#[must_use]
+pub fn review(catalog: &Catalog, loaded: &Loaded, environment: &Environment, now: Timestamp) -> Mistakes {
+    let mut definitions = loaded.definitions.clone();
+    definitions
+        .experiments
+        .retain(|file| !loaded.unreadable.contains(&file.spec.prompt));
+    let reconciliation = Reconciliation::new(catalog, &definitions, environment);
+    let refused = rehearse(catalog, &reconciliation.commands, now)
+        .err()
+        .unwrap_or_default();
+    let mut mistakes = loaded.mistakes.clone();
+    for mistake in reconciliation.mistakes(&refused).0 {
+        if !mistakes.contains(&mistake) {
+            mistakes.push(mistake);
+        }
+    }
+    Mistakes::sorted(mistakes)
+}
 
 /// The commands of a set of files, and where each comes from.
 #[derive(Debug)]

@@ -88,7 +88,7 @@ impl Watch {
                 _ = tick.tick() => {
                     self.schedules();
                     self.plane.retry_unrecorded();
-                    if ticks % FULL_LOOK_TICKS == 0 {
+                    if ticks.is_multiple_of(FULL_LOOK_TICKS) {
                         self.look_at_everything();
                     }
                     ticks = ticks.wrapping_add(1);

@@ -25,7 +25,7 @@ pub struct GuardrailStatus {
     pub control: ControlStatus,
     /// The candidate arm.
     pub candidate: CandidateStatus,
-    /// The guardrail's name: its measure, such as `fallback` or `latency_ms>4000`.
+    /// The guardrail's name, unlike those of the experiment's other ones: in breaches, logs and metrics it is this one.
     pub name: String,
     /// What a breach does.
     pub on_breach: OnBreach,

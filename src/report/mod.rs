@@ -6,7 +6,7 @@
 //! found. A figure that cannot be had is a [`Figure::Undefined`] with the reason in its place, never a NaN, a zero or
 //! a p-value of 1.
 //!
-//! In reading order: [`figure`] is a value or the reason why there is none; `traffic` says who was served and
+//! In reading order: [`Figure`] is a value or the reason why there is none; `traffic` says who was served and
 //! whether the split was the one asked for; `strata` keeps stretches with different splits apart; `metric` compares
 //! the arms; `guardrail` is the shape of what the guardrails found.
 

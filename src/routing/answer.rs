@@ -69,6 +69,12 @@ impl Cause {
     }
 }
 
+/// Pieces of an answer after its reason.
+const CAUSE: &[u8] = b"\",\"cause\":\"";
+const RECEIPT: &[u8] = b"\",\"receipt\":\"";
+const NO_RECEIPT: &[u8] = b"\",\"receipt\":null,\"revision\":";
+const REVISION: &[u8] = b"\",\"revision\":";
+
 /// The variant's name where no experiment decides.
 pub const DEPLOYED: &str = "deployed";
 
@@ -140,16 +146,16 @@ impl Answer {
         body.extend_from_slice(self.head.as_bytes());
         body.extend_from_slice(reason.as_str().as_bytes());
         if let Some(cause) = cause {
-            body.extend_from_slice(b"\",\"cause\":\"");
+            body.extend_from_slice(CAUSE);
             body.extend_from_slice(cause.as_str().as_bytes());
         }
         match receipt {
             Some(receipt) => {
-                body.extend_from_slice(b"\",\"receipt\":\"");
+                body.extend_from_slice(RECEIPT);
                 body.extend_from_slice(receipt);
-                body.extend_from_slice(b"\",\"revision\":");
+                body.extend_from_slice(REVISION);
             }
-            None => body.extend_from_slice(b"\",\"receipt\":null,\"revision\":"),
+            None => body.extend_from_slice(NO_RECEIPT),
         }
         body.extend_from_slice(revision);
     }
@@ -160,10 +166,20 @@ impl Answer {
         &self.content
     }
 
-    /// Bytes that [`Self::write_open`] writes at the most.
+    /// Bytes that [`Self::write_open`] writes, exactly: a body of this capacity is sent without another copy.
     #[must_use]
-    pub fn length(&self) -> usize {
-        self.head.len() + 128
+    pub fn length(
+        &self,
+        reason: Reason,
+        cause: Option<Cause>,
+        receipt: Option<&[u8]>,
+        revision: &[u8],
+    ) -> usize {
+        let cause = cause.map_or(0, |cause| CAUSE.len() + cause.as_str().len());
+        let receipt = receipt.map_or(NO_RECEIPT.len(), |receipt| {
+            RECEIPT.len() + receipt.len() + REVISION.len()
+        });
+        self.head.len() + reason.as_str().len() + cause + receipt + revision.len()
     }
 }
 
@@ -176,4 +192,48 @@ pub fn content_of(version: &PromptVersion) -> Arc<str> {
         "config": version.draft.config,
     });
     content.to_string().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_length_is_exact() {
+        let version: PromptVersion = serde_json::from_value(serde_json::json!({
+            "number": 2, "semver": "1.1.0", "prompt": "text", "digest": "", "created_at": "2026-12-01T00:00:00Z",
+        }))
+        .unwrap();
+        let (prompt, id) = (
+            PromptName::new("a \"quoted\" é").unwrap(),
+            ExperimentId::new("e").unwrap(),
+        );
+        let version = Arc::new(version);
+        let context = Some((&id, State::Running));
+        let answer = Answer::new(
+            &prompt,
+            Arc::clone(&version),
+            content_of(&version),
+            Some((ArmIndex(1), "b")),
+            context,
+        );
+        for reason in [
+            Reason::Static,
+            Reason::Split,
+            Reason::TargetingMatch,
+            Reason::Default,
+        ] {
+            for cause in [None, Some(Cause::NotStarted), Some(Cause::Frozen)] {
+                for receipt in [None, Some(b"abc".as_slice())] {
+                    let mut body = Vec::new();
+                    answer.write_open(&mut body, reason, cause, receipt, b"17");
+                    assert_eq!(body.len(), answer.length(reason, cause, receipt, b"17"));
+                    body.push(b'}');
+                    let json: serde_json::Value = serde_json::from_slice(&body).unwrap();
+                    assert_eq!(json["revision"], 17);
+                    assert_eq!(json["prompt"], prompt.as_str());
+                }
+            }
+        }
+    }
 }

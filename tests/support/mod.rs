@@ -1,5 +1,6 @@
 //! A control plane over a log in memory, for tests that need a routing table.
 #![allow(dead_code, unreachable_pub, reason = "each test file uses a part of it")]
+#![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
 use serde_json::{Value as Json, json};
 use serin::{

@@ -24,7 +24,7 @@ const DEADLINE: Duration = Duration::from_secs(10);
 /// Another content type, a body that is too large or too slow, and what is no JSON or no object.
 pub(super) async fn object(request: Request) -> Result<Option<Map<String, Value>>, Problem> {
     let (head, body) = request.into_parts();
-    if !body.is_end_stream() && !is_json(&head.headers) {
+    if !body.is_end_stream() && !may_be_json(&head.headers) {
         return Err(Problem::new(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
             "UNSUPPORTED_MEDIA_TYPE",
@@ -51,10 +51,23 @@ pub(super) async fn object(request: Request) -> Result<Option<Map<String, Value>
     }
 }
 
-fn is_json(headers: &HeaderMap) -> bool {
-    let value = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    let essence = value.and_then(|value| value.split(';').next());
-    essence.is_some_and(|essence| essence.trim().eq_ignore_ascii_case("application/json"))
+/// JSON, nothing said, or what curl says of `--data` when it is not told: whoever meant a form gets `BAD_JSON`.
+/// Pages of other sites are kept out by their `Origin`, not by this.
+fn may_be_json(headers: &HeaderMap) -> bool {
+    let Some(value) = headers.get(CONTENT_TYPE) else {
+        return true;
+    };
+    let essence = value
+        .as_bytes()
+        .split(|byte| *byte == b';')
+        .next()
+        .unwrap_or_default()
+        .trim_ascii();
+    let accepted: [&[u8]; 2] = [b"application/json", b"application/x-www-form-urlencoded"];
+    accepted
+        .iter()
+        .any(|accepted| essence.eq_ignore_ascii_case(accepted))
+        || essence.ends_with(b"+json")
 }
 
 async fn gathered(body: Body) -> Result<Bytes, Problem> {

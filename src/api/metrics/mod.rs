@@ -16,6 +16,7 @@ use crate::{
     collector::CollectorMetrics,
     control_plane::{Subscriber, View},
     domain::{experiment::FreezeCause, id::ExperimentId},
+    guardrails::assess,
 };
 use families::{Families, Labels};
 use hyper::StatusCode;
@@ -25,7 +26,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
     },
     time::Duration,
 };
@@ -71,7 +72,7 @@ impl Metrics {
         Ok(Self {
             decision_duration: histogram(
                 "serin_decision_duration_seconds",
-                "Time a decision took inside the process.",
+                "Time a decision took inside the process; one in eight is timed.",
                 DECISION_BUCKETS,
             )?,
             commit_duration: histogram(
@@ -124,8 +125,8 @@ impl Metrics {
         let _ = self.server.set((stats, max_connections));
     }
 
-    /// Counts freezes from now on; give it to the control plane when that is opened. What was frozen before is in
-    /// the first view and is not counted.
+    /// Counts freezes from now on, once the control plane has it. What was frozen before is in the first view and is
+    /// not counted.
     #[must_use]
     pub fn subscriber(self: &Arc<Self>) -> Subscriber {
         let metrics = Arc::clone(self);
@@ -157,11 +158,8 @@ impl Metrics {
         )?;
         // Every cause that is possible is there from the start, or the first freeze would be no increase.
         for (id, experiment) in &snapshot.view.catalog.experiments {
-            let guardrails = experiment
-                .spec
-                .guardrails
-                .iter()
-                .map(|guardrail| guardrail.measure_name());
+            let declared = &experiment.spec.guardrails;
+            let guardrails = (0..declared.len()).map(|index| assess::name(declared, index));
             for reason in guardrails.chain(["manual".to_owned()]) {
                 freezes.add(&[id.as_str(), &reason], 0);
             }
@@ -278,13 +276,18 @@ const FIRST_STATUS: u16 = 100;
 /// The statuses 100 … 599.
 const STATUSES: usize = 500;
 
-/// Counts responses by status; clones count together. One relaxed addition per response.
+/// Counters that one thread has for itself, so that threads do not fight over a cache line.
+const LANES: usize = 16;
+
+/// Counts responses by status; clones count together. One addition per response, on a counter that other threads
+/// rarely touch.
 #[derive(Debug, Clone)]
-pub struct ResponseCounts(Arc<[AtomicU64]>);
+pub struct ResponseCounts(Arc<[Box<[AtomicU64]>; LANES]>);
 
 impl Default for ResponseCounts {
     fn default() -> Self {
-        Self((0..STATUSES).map(|_| AtomicU64::new(0)).collect())
+        let lane = || (0..STATUSES).map(|_| AtomicU64::new(0)).collect();
+        Self(Arc::new(std::array::from_fn(|_| lane())))
     }
 }
 
@@ -292,14 +295,19 @@ impl ResponseCounts {
     /// Counts a response.
     #[inline]
     pub fn count(&self, status: StatusCode) {
+        static THREADS: AtomicUsize = AtomicUsize::new(0);
+        thread_local! {
+            static LANE: usize = THREADS.fetch_add(1, Relaxed) % LANES;
+        }
         let place = usize::from(status.as_u16().saturating_sub(FIRST_STATUS));
-        if let Some(count) = self.0.get(place) {
+        if let Some(count) = self.0[LANE.with(|lane| *lane)].get(place) {
             count.fetch_add(1, Relaxed);
         }
     }
 
     fn counts(&self) -> impl Iterator<Item = (u16, u64)> + '_ {
-        let counts = self.0.iter().map(|count| count.load(Relaxed));
+        let sum = |place: usize| self.0.iter().map(|lane| lane[place].load(Relaxed)).sum();
+        let counts = (0..STATUSES).map(sum);
         (FIRST_STATUS..).zip(counts).filter(|(_, count)| *count > 0)
     }
 }

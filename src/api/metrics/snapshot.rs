@@ -7,10 +7,10 @@ use super::{
 };
 use crate::{
     collector::totals::Totals,
-    control_plane::View,
+    control_plane::{View, catalog::Catalog},
     domain::{
         Timestamp,
-        experiment::{Experiment, State},
+        experiment::State,
         guardrail::Limit,
         id::{ArmIndex, ExperimentId, ExperimentKey, PromptKey, PromptName},
     },
@@ -54,25 +54,21 @@ pub struct Assessed {
     pub srm_evidence: Option<f64>,
 }
 
-/// Names for the numbers that totals are kept by.
-struct Names<'a> {
-    prompts: HashMap<PromptKey, &'a PromptName>,
-    experiments: HashMap<ExperimentKey, &'a Experiment>,
-}
-
-impl Names<'_> {
-    /// The labels `experiment` and `variant`; none for what the catalog does not know.
-    fn arm(&self, experiment: Option<ExperimentKey>, arm: Option<ArmIndex>) -> Option<(&str, &str)> {
-        let Some(key) = experiment else {
-            return Some(("", if arm.is_none() { DEPLOYED } else { "" }));
-        };
-        let experiment = self.experiments.get(&key)?;
-        let arm = match arm {
-            Some(arm) => experiment.arm_name(arm)?.as_str(),
-            None => DEPLOYED,
-        };
-        Some((experiment.spec.id.as_str(), arm))
-    }
+/// The labels `experiment` and `variant`; none for what the catalog does not know.
+fn arm_labels(
+    catalog: &Catalog,
+    experiment: Option<ExperimentKey>,
+    arm: Option<ArmIndex>,
+) -> Option<(&str, &str)> {
+    let Some(key) = experiment else {
+        return Some(("", DEPLOYED));
+    };
+    let experiment = catalog.experiment(key)?;
+    let arm = match arm {
+        Some(arm) => experiment.arm_name(arm)?.as_str(),
+        None => DEPLOYED,
+    };
+    Some((experiment.spec.id.as_str(), arm))
 }
 
 impl Snapshot {
@@ -126,26 +122,19 @@ impl Snapshot {
 
     fn add_totals(&self, families: &mut Families) -> Result<(), prometheus::Error> {
         let catalog = &self.view.catalog;
-        let names = Names {
-            prompts: catalog
-                .prompts
-                .values()
-                .map(|prompt| (prompt.key, &prompt.name))
-                .collect(),
-            experiments: catalog
-                .experiments
-                .values()
-                .map(|experiment| (experiment.key, &**experiment))
-                .collect(),
-        };
+        let prompts: HashMap<PromptKey, &PromptName> = catalog
+            .prompts
+            .values()
+            .map(|prompt| (prompt.key, &prompt.name))
+            .collect();
         let decisions = families.counter(
             "serin_decisions_total",
             "Decisions; experiment is empty where none had a say, variant is deployed where none decided.",
             &["prompt", "experiment", "variant", "reason"],
         )?;
         for (key, count) in &self.totals.decisions {
-            let prompt = names.prompts.get(&key.prompt);
-            if let (Some(prompt), Some((experiment, arm))) = (prompt, names.arm(key.experiment, key.arm)) {
+            let arm = arm_labels(catalog, key.experiment, key.arm);
+            if let (Some(prompt), Some((experiment, arm))) = (prompts.get(&key.prompt), arm) {
                 decisions.add(&[prompt.as_str(), experiment, arm, key.reason.as_str()], *count);
             }
         }
@@ -155,13 +144,8 @@ impl Snapshot {
             &["experiment", "variant", "result"],
         )?;
         for (key, count) in &self.totals.outcomes {
-            let labels = match key.arm {
-                Some(_) => names.arm(key.experiment, key.arm),
-                None => names
-                    .arm(key.experiment, None)
-                    .map(|(experiment, _)| (experiment, "")),
-            };
-            if let Some((experiment, arm)) = labels {
+            if let Some((experiment, arm)) = arm_labels(catalog, key.experiment, key.arm) {
+                let arm = if key.arm.is_some() { arm } else { "" };
                 outcomes.add(&[experiment, arm, key.result.as_str()], *count);
             }
         }
@@ -177,10 +161,10 @@ impl Snapshot {
             labels,
         )?;
         for ((experiment, arm, metric), total) in &self.totals.metrics {
-            let measures = names.experiments.get(experiment).map(|found| &found.measures);
+            let measures = catalog.experiment(*experiment).map(|found| &found.measures);
             let measure =
                 measures.and_then(|measures| measures.iter().find(|measure| measure.key == *metric));
-            let arm = names.arm(Some(*experiment), Some(*arm));
+            let arm = arm_labels(catalog, Some(*experiment), Some(*arm));
             if let (Some(measure), Some((experiment, arm))) = (measure, arm) {
                 let labels = [experiment, arm, &measure.name];
                 observations.add(&labels, total.n);

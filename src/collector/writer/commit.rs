@@ -1,6 +1,6 @@
 //! One group commit: find what is new, make it durable, count it, answer.
 
-use super::{Submission, Writer};
+use super::{FINAL_CHECKPOINT_BYTES, LINGER_PART, LONGEST_LINGER, Submission, Writer};
 use crate::{
     collector::{
         Accepted, SubmitError,
@@ -25,7 +25,7 @@ impl Writer {
         let now = unix_second(self.clock.now());
         let result = self.admit(&group, now).and_then(|novelties| {
             let tagged = self.tagged(&group, &novelties);
-            self.write(tagged, now)?;
+            self.write(tagged, now, self.options.checkpoint_bytes)?;
             Ok(novelties)
         });
         self.written = Instant::now();
@@ -52,10 +52,10 @@ impl Writer {
         }
     }
 
-    /// Writes what waits by itself, without outcomes.
-    pub(super) fn store(&mut self, tagged: Vec<TaggedRow>, now: u32) -> Result<(), StoreError> {
+    /// Writes what waits, without outcomes and in large pieces.
+    pub(super) fn store(&mut self, now: u32) -> Result<(), StoreError> {
         self.builder.begin(now, &self.exposures);
-        self.write(tagged, now)
+        self.write(Vec::new(), now, FINAL_CHECKPOINT_BYTES)
     }
 
     /// Counts the entry that was just written.
@@ -122,7 +122,7 @@ impl Writer {
     }
 
     /// Commits the entry that was built, if there is anything in it, and the next pieces of the checkpoint.
-    fn write(&mut self, tagged: Vec<TaggedRow>, now: u32) -> Result<(), StoreError> {
+    fn write(&mut self, tagged: Vec<TaggedRow>, now: u32, budget: usize) -> Result<(), StoreError> {
         let new = !self.builder.is_empty();
         let mut writes = Writes {
             covered: self.checkpoint.covered(),
@@ -131,7 +131,7 @@ impl Writer {
         };
         let mut planned = 0;
         if self.checkpoint.in_round() {
-            let (budget, last) = (self.options.checkpoint_bytes, self.journal.last());
+            let last = self.journal.last();
             let counts = self.shared.counts.read();
             planned = self
                 .checkpoint
@@ -147,7 +147,7 @@ impl Writer {
             self.backlog_bytes += self.builder.sealed().len();
             writes.entry = Some(self.builder.sealed());
         }
-        let timer = self.metrics.commit_duration.start_timer();
+        let began = Instant::now();
         let mut result = self.journal.commit(&writes);
         if new && planned > 0 && result == Err(StoreError::Full) {
             // Without the checkpoint the outcomes may still fit.
@@ -157,7 +157,9 @@ impl Writer {
             writes.ids.clear();
             result = self.journal.commit(&writes);
         }
-        timer.observe_duration();
+        let took = began.elapsed();
+        self.metrics.commit_duration.observe(took.as_secs_f64());
+        self.linger = (took / LINGER_PART).min(LONGEST_LINGER);
         result?;
         if planned > 0 {
             let mut counts = self.shared.counts.write();

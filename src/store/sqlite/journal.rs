@@ -4,6 +4,10 @@
 //! bytes, and what they mean is the collector's. Every commit is on disk when it returns; a commit that fails has
 //! changed nothing. Only the collector's writer thread calls it.
 
+mod rows;
+
+pub use rows::{IdRow, ReceiptRow, STATE_KEY, StateRow, TaggedRow, Writes};
+
 use crate::store::error::StoreError;
 use rusqlite::{Connection, ErrorCode, OptionalExtension as _, TransactionBehavior, params};
 use std::{
@@ -15,8 +19,6 @@ use std::{
 pub const MOST_TAGGED: u32 = 200;
 /// Tags kept per experiment: the first.
 pub const MOST_TAGS: usize = 64;
-/// Bytes of a state's key.
-pub const STATE_KEY: usize = 12;
 
 const FORMAT: i64 = 1;
 const PAGE: usize = 4096;
@@ -35,73 +37,6 @@ const SCHEMA: &str = "
                          item TEXT NOT NULL);
     CREATE INDEX tagged_by_tag ON tagged (experiment, tag, id);
     PRAGMA user_version = 1;";
-
-/// One stored piece of the state.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct StateRow {
-    /// Which piece.
-    pub key: [u8; STATE_KEY],
-    /// The journal entry up to which, inclusive, it has everything.
-    pub through: u64,
-    /// What it holds.
-    pub data: Vec<u8>,
-}
-
-/// The marks of a run of receipts.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ReceiptRow {
-    /// Which run; below 2⁵².
-    pub block: u64,
-    /// Unix second of the newest receipt marked in it.
-    pub newest: u32,
-    /// The marks.
-    pub data: Vec<u8>,
-}
-
-/// Some ids of one generation.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct IdRow {
-    /// The generation.
-    pub generation: u32,
-    /// Its number within the generation.
-    pub part: u32,
-    /// Unix second at which the generation began.
-    pub started: u32,
-    /// The ids.
-    pub data: Vec<u8>,
-}
-
-/// One tagged outcome.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TaggedRow {
-    /// The experiment's key.
-    pub experiment: u32,
-    /// The tag.
-    pub tag: String,
-    /// What is kept of the outcome.
-    pub item: String,
-}
-
-/// Everything one commit writes.
-#[derive(Debug, Default)]
-pub struct Writes<'a> {
-    /// The next journal entry; its number is [`Journal::last`] + 1.
-    pub entry: Option<&'a [u8]>,
-    /// States to insert or replace.
-    pub states: Vec<StateRow>,
-    /// Receipt marks to insert or replace.
-    pub receipts: Vec<ReceiptRow>,
-    /// Ids to insert or replace.
-    pub ids: Vec<IdRow>,
-    /// Tagged outcomes to add, oldest first.
-    pub tagged: Vec<TaggedRow>,
-    /// Entries up to this one, inclusive, are covered by states and may go.
-    pub covered: u64,
-    /// Receipt marks older than this Unix second may go.
-    pub receipts_before: u32,
-    /// Generations of ids before this one may go.
-    pub generations_before: u32,
-}
 
 /// The open journal.
 #[derive(Debug)]
@@ -517,123 +452,4 @@ impl Journal {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn journal(folder: &tempfile::TempDir) -> Journal {
-        Journal::open(&folder.path().join("serin.db")).unwrap()
-    }
-
-    fn entry(entry: &[u8], covered: u64) -> Writes<'_> {
-        Writes {
-            entry: Some(entry),
-            covered,
-            ..Writes::default()
-        }
-    }
-
-    fn seqs(journal: &Journal) -> Vec<u64> {
-        let mut seqs = Vec::new();
-        journal
-            .replay(|seq, bytes| {
-                assert_eq!(bytes, seq.to_le_bytes());
-                seqs.push(seq);
-                Ok(())
-            })
-            .unwrap();
-        seqs
-    }
-
-    #[test]
-    fn entries_come_back_in_order_and_numbers_go_on_after_a_trim() {
-        let folder = tempfile::tempdir().unwrap();
-        let mut log = journal(&folder);
-        for seq in 1..=40_u64 {
-            log.commit(&entry(&seq.to_le_bytes(), 0)).unwrap();
-        }
-        assert_eq!(seqs(&log), (1..=40).collect::<Vec<_>>());
-        // Covered ones go, some with each commit; the newest stays whatever is covered.
-        log.commit(&entry(&41_u64.to_le_bytes(), 39)).unwrap();
-        assert_eq!((log.first(), log.entries()), (17, 25));
-        for _ in 0..2 {
-            log.commit(&Writes {
-                covered: 90,
-                ..Writes::default()
-            })
-            .unwrap();
-            assert_eq!((log.first(), log.entries()), (41, 1));
-        }
-        drop(log);
-        let mut log = journal(&folder);
-        assert_eq!((log.last(), seqs(&log)), (41, vec![41]));
-        log.commit(&entry(&42_u64.to_le_bytes(), 0)).unwrap();
-        log.tidy().unwrap();
-        assert_eq!(log.waiting_pages(), 0);
-        assert_eq!(seqs(&log), [41, 42]);
-    }
-
-    #[test]
-    fn one_process_at_a_time() {
-        let folder = tempfile::tempdir().unwrap();
-        let _log = journal(&folder);
-        let second = Journal::open(&folder.path().join("serin.db")).unwrap_err();
-        assert!(second.to_string().contains("another process"), "{second}");
-    }
-
-    #[test]
-    fn a_newer_format_is_refused() {
-        let folder = tempfile::tempdir().unwrap();
-        let log = journal(&folder);
-        log.connection.execute_batch("PRAGMA user_version = 2").unwrap();
-        drop(log);
-        let error = Journal::open(&folder.path().join("serin.db")).unwrap_err();
-        assert!(matches!(error, StoreError::Format(_)), "{error}");
-    }
-
-    #[test]
-    fn a_full_disk_writes_nothing_and_heals() {
-        let folder = tempfile::tempdir().unwrap();
-        let mut log = journal(&folder);
-        log.page_limit().store(20, std::sync::atomic::Ordering::Relaxed);
-        let big = vec![7; 1 << 17];
-        assert_eq!(log.commit(&entry(&big, 0)), Err(StoreError::Full));
-        assert_eq!((log.last(), log.entries()), (0, 0));
-        log.page_limit().store(0, std::sync::atomic::Ordering::Relaxed);
-        log.commit(&entry(&big, 0)).unwrap();
-        assert_eq!((log.last(), log.entries()), (1, 1));
-    }
-
-    #[test]
-    fn tagged_outcomes_are_bounded() {
-        let folder = tempfile::tempdir().unwrap();
-        let mut log = journal(&folder);
-        let row = |tag: String, item: u32| TaggedRow {
-            experiment: 1,
-            tag,
-            item: item.to_string(),
-        };
-        for batch in 0..3 {
-            let tagged = (0..MOST_TAGGED).map(|n| row("a".to_owned(), batch * MOST_TAGGED + n));
-            log.commit(&Writes {
-                tagged: tagged.collect(),
-                ..Writes::default()
-            })
-            .unwrap();
-        }
-        let tagged = (0..70).map(|n| row(format!("t{n}"), n));
-        log.commit(&Writes {
-            tagged: tagged.collect(),
-            ..Writes::default()
-        })
-        .unwrap();
-        let kept = log.tagged(1, Some("a")).unwrap();
-        assert_eq!(kept.len(), MOST_TAGGED as usize);
-        assert_eq!(kept[0].item, (3 * MOST_TAGGED - 1).to_string());
-        assert_eq!(
-            log.tagged(1, None).unwrap().len(),
-            MOST_TAGGED as usize + MOST_TAGS - 1
-        );
-        drop(log);
-        assert_eq!(journal(&folder).tags[&1].len(), MOST_TAGS);
-    }
-}
+mod tests;
