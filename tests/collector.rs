@@ -535,12 +535,12 @@ async fn bad_units_settle_before_they_count_and_watchers_hear_of_it() {
         [(0, Epoch(2), ArmIndex(1), 1), (2, Epoch(2), ArmIndex(1), 1)]
     );
     assert_eq!(changes.next().await.unwrap()[0].experiment, ONE);
-    // 5 s, the longer one of two guardrails; one of the two outcomes is old enough already.
+    // 5 s, the longer one of two guardrails, from the end of the second; one of the two outcomes is old enough already.
     let batch = vec![bad_at(1, 147, ERROR), bad_at(3, 100, ERROR)];
     collector.submit(batch).await.unwrap();
     assert_eq!(bad(ERROR), (1, 1));
     assert_eq!(changes.next().await.unwrap()[0].experiment, ONE);
-    bench.clock.advance(Duration::from_secs(2));
+    bench.clock.advance(Duration::from_secs(3));
     assert_eq!(changes.next().await.unwrap()[0].experiment, ONE);
     assert_eq!(bad(ERROR), (2, 0));
     // 10 s and an absolute limit, which counts all outcomes. The first bad unit and its outcome raise one signal

@@ -22,7 +22,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 /// What a guardrail needs to know about a measure whose bad units it counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Guarded {
-    /// The age at which an assignment enters, in seconds: the longest of the measure's guardrails.
+    /// Seconds after the second of an assignment at which it enters: for the longest of the measure's guardrails.
     pub(super) settle_s: u32,
     /// Whether one of them is an absolute limit, which needs the good outcomes as well.
     pub(super) absolute: bool,
@@ -72,7 +72,7 @@ impl ExperimentIntake {
                         absolute: false,
                     },
                     |all, guardrail| Guarded {
-                        settle_s: all.settle_s.max(whole_seconds(guardrail.settle)),
+                        settle_s: all.settle_s.max(settling(guardrail.settle)),
                         absolute: all.absolute || matches!(guardrail.limit, Limit::MaxRate(_)),
                     },
                 )
@@ -214,6 +214,15 @@ impl Intake {
 /// The Unix second as receipts carry it.
 pub(super) fn unix_second(now: Timestamp) -> u32 {
     u32::try_from(now.as_second().max(0)).unwrap_or(u32::MAX)
+}
+
+/// A receipt says in which second a decision was made and not when in it, so one that has to settle waits for the end
+/// of that second as well: a little late rather than too early.
+fn settling(settle: Duration) -> u32 {
+    match whole_seconds(settle) {
+        0 => 0,
+        seconds => seconds.saturating_add(1),
+    }
 }
 
 /// A duration in seconds, a begun one in full.
