@@ -115,6 +115,29 @@ fn report(address: SocketAddr, worker: u64, round: u64, killed: &AtomicBool) -> 
     sent
 }
 
+/// Holds and resumes until the connection breaks; gives the reasons of the steps that were acknowledged.
+fn step(address: SocketAddr, round: u64) -> Vec<String> {
+    let mut acknowledged = Vec::new();
+    let Ok(mut client) = Client::try_connect(address) else {
+        return acknowledged;
+    };
+    for turn in 0_u64.. {
+        for step in ["hold", "resume"] {
+            let reason = format!("{step} {round}-{turn}");
+            let path = format!("/api/v1/experiments/tone/{step}");
+            let body = json!({"reason": reason}).to_string();
+            match client.try_request("POST", &path, "application/json", body.as_bytes()) {
+                Ok(reply) if reply.status == 200 => acknowledged.push(reason),
+                // The kill may have come between a hold and its resume in the round before.
+                Ok(reply) => assert!(turn == 0 && reply.status == 409, "{reply:?}"),
+                Err(_) => return acknowledged,
+            }
+            thread::sleep(Duration::from_millis(15));
+        }
+    }
+    acknowledged
+}
+
 /// Posts outcomes again and adds up the answers.
 fn again(client: &mut Client, sent: &[&Sent]) -> (u64, u64) {
     let (mut accepted, mut duplicates) = (0, 0);
@@ -134,6 +157,7 @@ fn a_kill_loses_nothing_acknowledged_and_counts_nothing_twice() {
     let house = House::with("tone", TONE).set("outcomes", "checkpoint_every = \"100ms\"");
     let mut random = Random(20_261_121);
     let mut sent: Vec<Sent> = Vec::new();
+    let mut steps: Vec<String> = Vec::new();
     for round in 0..ROUNDS {
         let mut server = house.start();
         let killed = Arc::new(AtomicBool::new(false));
@@ -143,6 +167,8 @@ fn a_kill_loses_nothing_acknowledged_and_counts_nothing_twice() {
                 thread::spawn(move || report(address, worker, round, &killed))
             })
             .collect();
+        let control = server.control;
+        let stepping = thread::spawn(move || step(control, round));
         // The one sleep whose length is the point: the instant of the kill.
         thread::sleep(Duration::from_millis(100 + random.below(350)));
         killed.store(true, Ordering::SeqCst);
@@ -151,8 +177,28 @@ fn a_kill_loses_nothing_acknowledged_and_counts_nothing_twice() {
         for worker in workers {
             sent.extend(worker.join().unwrap());
         }
+        steps.extend(stepping.join().unwrap());
     }
     let server = house.start();
+    // Steps that were acknowledged are in the log, in their order and once.
+    let mut logged: Vec<String> = Vec::new();
+    loop {
+        let page = server
+            .control()
+            .get_json(&format!("/api/v1/audit?limit=1000&after={}", logged.len()));
+        let entries = page["entries"].as_array().unwrap();
+        logged.extend(
+            entries
+                .iter()
+                .map(|entry| entry["reason"].as_str().unwrap().to_owned()),
+        );
+        if page["more"] == false {
+            break;
+        }
+    }
+    let kept: Vec<&String> = logged.iter().filter(|reason| steps.contains(reason)).collect();
+    assert_eq!(kept, steps.iter().collect::<Vec<_>>());
+    println!("{} steps acknowledged, all of them in the log", steps.len());
     let mut client = server.data();
     let (acknowledged, open): (Vec<&Sent>, Vec<&Sent>) = sent.iter().partition(|sent| sent.acknowledged);
     let (lost, found) = again(&mut client, &acknowledged);
