@@ -1245,3 +1245,52 @@ fn requests_sent_ahead_are_answered_in_order() {
         );
     }
 }
+
+#[test]
+fn a_schedule_is_followed() {
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "the server under test lives in real time"
+    )]
+    let now = jiff::Timestamp::now();
+    let at = |seconds: i64| now + jiff::SignedDuration::from_secs(seconds);
+    let house = House::with(
+        "tone",
+        &format!("start = {:.0}\nend = {:.0}\n{TONE}", at(3), at(6)),
+    );
+    let server = house.start();
+    assert_eq!(server.state("tone"), "scheduled");
+    let decision = server.decide("u-1");
+    assert_eq!(
+        (&decision["variant"], &decision["cause"], &decision["receipt"]),
+        (&json!("deployed"), &json!("not_started"), &Value::Null)
+    );
+    until("the start", || (server.state("tone") == "running").then_some(()));
+    assert_eq!(server.decide("u-1")["reason"], "SPLIT");
+    until("the end", || (server.state("tone") == "stopped").then_some(()));
+    assert_eq!(server.decide("u-1")["reason"], "STATIC");
+    let by: Vec<Value> = ["experiment_started", "experiment_stopped"]
+        .iter()
+        .map(|kind| server.events(kind)[0]["actor"].clone())
+        .collect();
+    assert_eq!(by, ["schedule", "schedule"]);
+}
+
+#[test]
+fn a_damaged_store_is_named_and_not_written_to() {
+    for name in ["serin.db", "serin-outcomes.db"] {
+        let house = House::with("tone", TONE);
+        let server = house.start();
+        let arms = server.data().assigned(5);
+        server.data().outcomes(&reports(&arms.warm, &good()));
+        assert_eq!(server.stop(), Some(0));
+        let path = house.path("data").join(name);
+        let mut bytes = fs::read(&path).unwrap();
+        bytes[..100].fill(b'x');
+        fs::write(&path, &bytes).unwrap();
+        let refused = house.refused();
+        assert_eq!((refused.code, refused.out.as_str()), (Some(1), ""));
+        assert!(refused.errors.contains(name), "{}", refused.errors);
+        assert_eq!(fs::read(&path).unwrap(), bytes, "{name}");
+    }
+}
