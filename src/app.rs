@@ -3,34 +3,21 @@
 //! Order of the start: lock and read the stores, read the definition files, bind the ports, serve. Whatever refuses
 //! does so before a port is bound. Order of the end: stop accepting, answer what is in flight, store everything.
 
+mod files;
+mod judged;
+
 use crate::{
     api::{
         control_plane::{self, ControlState},
         data_plane::DataPlane,
-        metrics::{Metrics, ReloadMetrics, ReloadResult},
+        metrics::Metrics,
         server::{self, Limits, ServerStats},
     },
     clock::Clock,
     collector::{Collector, CollectorOptions, intake::Intake},
-    control_plane::{ControlPlane, SubmitAllError, View},
-    definitions::{
-        load::{DefinitionDirs, read},
-        mistake::Mistakes,
-        reconcile::{Reconciliation, review},
-        watch::Watcher,
-    },
-    domain::{
-        command::{Command, Origin},
-        experiment::Experiment,
-        guardrail::Limit,
-        id::Environment,
-    },
-    guardrails::{
-        assess::{Assessment, assess},
-        propose,
-        watch::Watch,
-    },
-    report::{CandidateStatus, ControlStatus, Figure, GuardrailStatus},
+    control_plane::{ControlPlane, View},
+    definitions::mistake::Mistakes,
+    guardrails::watch::Watch,
     routing::{live::LiveTable, receipt::ReceiptKeys, table::RoutingTable},
     settings::Settings,
     store::{
@@ -48,9 +35,6 @@ use std::{
     time::Duration,
 };
 use tokio::{net::TcpListener, runtime, sync::watch};
-
-/// The pause before files are applied again after the store refused them.
-const RELOAD_RETRY: Duration = Duration::from_secs(2);
 
 /// Why the server does not start; nothing of it is left running.
 #[derive(Debug, thiserror::Error)]
@@ -125,7 +109,7 @@ pub fn start(settings: Settings) -> Result<Running, StartError> {
     let table = Arc::new(LiveTable::new(RoutingTable::empty(settings.environment.clone())));
     let plane = Arc::new(open_control_plane(&settings, &table, &clock)?);
     let reloads = metrics.reloads();
-    prepare(&settings, &plane, &clock, &reloads)?;
+    files::prepare(&settings, &plane, &clock, &reloads)?;
     let collector = open_collector(&settings, &plane, &clock, &metrics)?;
 
     let stats = Arc::new(ServerStats::default());
@@ -172,7 +156,7 @@ pub fn start(settings: Settings) -> Result<Running, StartError> {
         clock: clock.clone(),
         metrics: Arc::clone(&metrics),
         table: Arc::clone(&table),
-        assess: assessor(collector.clone(), clock.clone()),
+        assess: judged::assessor(collector.clone(), clock.clone()),
     };
     let watched = settings.watch.then(|| {
         (
@@ -186,7 +170,7 @@ pub fn start(settings: Settings) -> Result<Running, StartError> {
     let control = spawn("serin-control", move || {
         control_runtime.block_on(async move {
             if let Some((dirs, environment, plane, clock)) = watched {
-                tokio::spawn(follow(dirs, environment, plane, clock, reloads));
+                tokio::spawn(files::follow(dirs, environment, plane, clock, reloads));
             }
             control_plane::serve(
                 control_listener,
@@ -336,60 +320,6 @@ fn open_control_plane(
     ControlPlane::open(Box::new(log), Arc::clone(table), environment, clock.clone()).map_err(failed)
 }
 
-/// Brings the log up to the files: the last good state stands in for bad ones, but never on a first start.
-fn prepare(
-    settings: &Settings,
-    plane: &ControlPlane,
-    clock: &Clock,
-    reloads: &ReloadMetrics,
-) -> Result<(), StartError> {
-    let first = plane.view().catalog.prompts.is_empty();
-    let store = |error| StartError::Store {
-        path: settings.store.path.clone(),
-        error,
-    };
-    match reload(&settings.definitions, &settings.environment, plane, clock) {
-        Ok(applied) => {
-            reloads.record(if applied {
-                ReloadResult::Applied
-            } else {
-                ReloadResult::Unchanged
-            });
-        }
-        Err(ReloadError::Mistakes(mistakes)) if first => return Err(StartError::Definitions(mistakes)),
-        Err(ReloadError::Mistakes(mistakes)) => {
-            reloads.record(ReloadResult::Rejected);
-            tell(
-                &mistakes,
-                "the files have mistakes: starting with the last good state",
-            );
-        }
-        // A full disk must not keep decisions from being made.
-        Err(ReloadError::Store(error)) if !first => tracing::error!(%error, "the files could not be applied"),
-        Err(ReloadError::Store(error)) => return Err(store(error)),
-    }
-    let mut commands = vec![(
-        Origin::new("settings", "holdout"),
-        Command::SetHoldout(settings.holdout.clone()),
-    )];
-    if plane.view().catalog.receipt_keys.is_empty() {
-        let mut secret = [0; 16];
-        getrandom::fill(&mut secret).map_err(|error| io::Error::other(error.to_string()))?;
-        commands.push((
-            Origin::new("system", "the first start"),
-            Command::RotateReceiptKey { secret },
-        ));
-    }
-    match plane.submit_all(&commands) {
-        Ok(_) | Err(SubmitAllError::Rejected(_)) => Ok(()),
-        Err(SubmitAllError::Store(error)) if first => Err(store(error)),
-        Err(SubmitAllError::Store(error)) => {
-            tracing::error!(%error, "the settings could not be applied");
-            Ok(())
-        }
-    }
-}
-
 fn open_collector(
     settings: &Settings,
     plane: &Arc<ControlPlane>,
@@ -423,148 +353,4 @@ fn intake(view: &View, receipt_lifetime: Duration) -> Intake {
         ReceiptKeys::new(catalog.receipt_keys.iter().copied()),
         receipt_lifetime,
     )
-}
-
-enum ReloadError {
-    Mistakes(Mistakes),
-    Store(StoreError),
-}
-
-/// Reads all files and applies what differs; true when something did.
-fn reload(
-    dirs: &DefinitionDirs,
-    environment: &Environment,
-    plane: &ControlPlane,
-    clock: &Clock,
-) -> Result<bool, ReloadError> {
-    let loaded = read(dirs, environment);
-    let view = plane.view();
-    if !loaded.mistakes.is_empty() {
-        return Err(ReloadError::Mistakes(review(
-            &view.catalog,
-            &loaded,
-            environment,
-            clock.now(),
-        )));
-    }
-    let reconciliation = Reconciliation::new(&view.catalog, &loaded.definitions, environment);
-    match plane.submit_all(&reconciliation.commands) {
-        Ok(submitted) => {
-            if !submitted.events.is_empty() {
-                let (events, revision) = (submitted.events.len(), submitted.revision);
-                tracing::info!(events, %revision, "definition files applied");
-            }
-            Ok(!submitted.events.is_empty())
-        }
-        Err(SubmitAllError::Rejected(refused)) => {
-            Err(ReloadError::Mistakes(reconciliation.mistakes(&refused)))
-        }
-        Err(SubmitAllError::Store(error)) => Err(ReloadError::Store(error)),
-    }
-}
-
-fn tell(mistakes: &Mistakes, what: &str) {
-    for mistake in &mistakes.0 {
-        tracing::error!("{mistake}");
-    }
-    tracing::error!(mistakes = mistakes.0.len(), "{what}");
-}
-
-/// Applies changed files until the process ends.
-async fn follow(
-    dirs: DefinitionDirs,
-    environment: Environment,
-    plane: Arc<ControlPlane>,
-    clock: Clock,
-    reloads: ReloadMetrics,
-) {
-    let mut watcher = Watcher::start(dirs.clone());
-    // What changed between the first reading and the watcher's first look.
-    let mut fresh = true;
-    // Whether there is something to apply that no new change will announce.
-    let mut owing = true;
-    loop {
-        if !owing && watcher.changed().await.is_none() {
-            return;
-        }
-        owing = false;
-        let outcome = {
-            let (dirs, environment) = (dirs.clone(), environment.clone());
-            let (plane, clock) = (Arc::clone(&plane), clock.clone());
-            tokio::task::spawn_blocking(move || reload(&dirs, &environment, &plane, &clock)).await
-        };
-        match outcome {
-            Ok(Ok(true)) => reloads.record(ReloadResult::Applied),
-            Ok(Ok(false)) if fresh => {}
-            Ok(Ok(false)) => reloads.record(ReloadResult::Unchanged),
-            // The start has told these already.
-            Ok(Err(ReloadError::Mistakes(_))) if fresh => {}
-            Ok(Err(ReloadError::Mistakes(mistakes))) => {
-                reloads.record(ReloadResult::Rejected);
-                tell(
-                    &mistakes,
-                    "changed files have mistakes: nothing was changed, the last good set stays",
-                );
-            }
-            Ok(Err(ReloadError::Store(error))) => {
-                tracing::error!(%error, "changed files could not be applied; trying again");
-                tokio::time::sleep(RELOAD_RETRY).await;
-                owing = true;
-                continue;
-            }
-            Err(error) => tracing::error!(%error, "applying changed files failed"),
-        }
-        fresh = false;
-    }
-}
-
-/// Judges guardrails for people: reports, metrics.
-fn assessor(collector: Collector, clock: Clock) -> control_plane::Assess {
-    Arc::new(move |experiment: &Experiment| {
-        let counts = collector.arm_counts(experiment.key);
-        let guard = collector.guard(experiment.key);
-        let assessments = assess(experiment, guard.as_ref(), &counts, clock.now(), true);
-        assessments
-            .into_iter()
-            .filter_map(|assessment| status(experiment, assessment))
-            .collect()
-    })
-}
-
-fn status(experiment: &Experiment, assessment: Assessment) -> Option<GuardrailStatus> {
-    let guardrail = experiment.spec.guardrails.get(assessment.index)?;
-    let rate = |rate: Option<f64>| {
-        rate.map_or_else(|| Figure::undefined("no outcomes of this metric"), Figure::Known)
-    };
-    let ratio_ci = match guardrail.limit {
-        Limit::MaxRate(_) => None,
-        Limit::MaxRatio(_) => Some(
-            match assessment
-                .ratio
-                .and_then(|ratio| Some((ratio.lower?, ratio.upper?)))
-            {
-                Some(bounds) => Figure::Known(bounds),
-                None => Figure::undefined("too few bad units to bound the ratio"),
-            },
-        ),
-    };
-    Some(GuardrailStatus {
-        metric: guardrail.metric.clone(),
-        limit: guardrail.limit,
-        above: guardrail.above,
-        state: assessment.verdict,
-        evidence: Figure::Known(assessment.evidence),
-        control: ControlStatus {
-            bad_units: assessment.control.bad_units,
-            rate: rate(assessment.control.rate),
-        },
-        on_breach: propose::action(experiment, &assessment),
-        name: assessment.name,
-        candidate: CandidateStatus {
-            variant: assessment.candidate.variant,
-            bad_units: assessment.candidate.bad_units,
-            rate: rate(assessment.candidate.rate),
-        },
-        ratio_ci,
-    })
 }

@@ -2,11 +2,12 @@
 #![allow(clippy::unwrap_used, reason = "a test's helpers fail the test")]
 
 use proptest::prelude::*;
+use serin::routing::answer::Reason;
 use serin::{
     clock::{Clock, ManualClock},
     collector::{
         Accepted, Collector, CollectorMetrics, CollectorOptions, SubmitError,
-        exposures::{DEPLOYED, DecisionReason, DecisionRecord, NO_EXPERIMENT},
+        exposures::{DEPLOYED, DecisionRecord, NO_EXPERIMENT},
         intake::Intake,
         observation::{Observation, RawOutcome, RawValue},
         totals::{DecisionKey, OutcomeKey, OutcomeResult},
@@ -259,7 +260,7 @@ fn exposure(n: u64) -> DecisionRecord {
         experiment: ONE,
         epoch: Epoch(2),
         arm: ArmIndex(u8::from(n % 2 == 1)),
-        reason: DecisionReason::Split,
+        reason: Reason::Split,
         counted: true,
         unit_hash: unit(n),
         duration_ns: Some(90),
@@ -467,7 +468,7 @@ async fn an_acknowledged_outcome_has_its_exposure_on_disk() {
         experiment: NO_EXPERIMENT,
         epoch: Epoch(0),
         arm: DEPLOYED,
-        reason: DecisionReason::Static,
+        reason: Reason::Static,
         counted: false,
         ..exposure(1)
     });
@@ -482,11 +483,8 @@ async fn an_acknowledged_outcome_has_its_exposure_on_disk() {
         arm,
         reason,
     };
-    assert_eq!(
-        decisions[&key(Some(ONE), Some(ArmIndex(1)), DecisionReason::Split)],
-        2
-    );
-    assert_eq!(decisions[&key(None, None, DecisionReason::Static)], 1);
+    assert_eq!(decisions[&key(Some(ONE), Some(ArmIndex(1)), Reason::Split)], 2);
+    assert_eq!(decisions[&key(None, None, Reason::Static)], 1);
     drop(collector);
 
     let collector = bench.open();

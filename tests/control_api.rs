@@ -9,6 +9,7 @@
 mod support;
 
 use serde_json::{Value as Json, json};
+use serin::routing::answer::Reason;
 use serin::{
     api::{
         control_plane::{ControlState, router, serve},
@@ -18,7 +19,6 @@ use serin::{
     clock::{Clock, ManualClock},
     collector::{
         Collector, CollectorOptions,
-        exposures::DecisionReason,
         intake::Intake,
         totals::{DecisionKey, MetricTotal, OutcomeKey, OutcomeResult, Totals},
     },
@@ -789,10 +789,10 @@ async fn totals_carry_names_and_no_series_is_doubled() {
     };
     let totals = Totals {
         decisions: HashMap::from([
-            (decided(Some(key), Some(ArmIndex(1)), DecisionReason::Split), 7),
-            (decided(Some(key), None, DecisionReason::Default), 2),
-            (decided(None, None, DecisionReason::Static), 3),
-            (decided(Some(ExperimentKey(99)), None, DecisionReason::Static), 5),
+            (decided(Some(key), Some(ArmIndex(1)), Reason::Split), 7),
+            (decided(Some(key), None, Reason::Default), 2),
+            (decided(None, None, Reason::Static), 3),
+            (decided(Some(ExperimentKey(99)), None, Reason::Static), 5),
         ]),
         outcomes: HashMap::from([
             (outcome(Some(key), Some(ArmIndex(2)), OutcomeResult::Late), 4),

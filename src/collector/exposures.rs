@@ -3,7 +3,10 @@
 //! Owns the queues; never takes a lock, allocates or blocks on the recording side. The data plane records, the
 //! writer drains. A full queue drops the record and counts the drop: a decision matters more than its record.
 
-use crate::domain::id::{ArmIndex, Epoch, ExperimentKey, PromptKey};
+use crate::{
+    domain::id::{ArmIndex, Epoch, ExperimentKey, PromptKey},
+    routing::answer::Reason,
+};
 use crossbeam_queue::ArrayQueue;
 use std::{
     cell::Cell,
@@ -18,8 +21,6 @@ pub const NO_EXPERIMENT: ExperimentKey = ExperimentKey(u32::MAX);
 /// Stands for the deployed version in a record.
 pub const DEPLOYED: ArmIndex = ArmIndex(u8::MAX);
 
-pub use crate::routing::answer::Reason as DecisionReason;
-
 /// One decision.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DecisionRecord {
@@ -32,7 +33,7 @@ pub struct DecisionRecord {
     /// The arm, or [`DEPLOYED`].
     pub arm: ArmIndex,
     /// Why.
-    pub reason: DecisionReason,
+    pub reason: Reason,
     /// Whether it is an exposure: only a split that the caller did not ask to leave uncounted.
     pub counted: bool,
     /// [`crate::routing::hash::analysis_hash`] of the unit; of no meaning unless counted.
@@ -118,7 +119,7 @@ mod tests {
             experiment: NO_EXPERIMENT,
             epoch: Epoch(0),
             arm: DEPLOYED,
-            reason: DecisionReason::Static,
+            reason: Reason::Static,
             counted: false,
             unit_hash: 0,
             duration_ns: Some(100),

@@ -3,11 +3,12 @@
 //! Kept apart from the cells: these start at zero with each process, as monitoring expects of counters.
 
 use super::{
-    exposures::{DEPLOYED, DecisionReason, DecisionRecord, NO_EXPERIMENT},
+    exposures::{DEPLOYED, DecisionRecord, NO_EXPERIMENT},
     keyed::KeyMap,
     observation::{Observation, Values},
 };
 use crate::domain::id::{ArmIndex, ExperimentKey, MetricKey, PromptKey};
+use crate::routing::answer::Reason;
 use std::collections::HashMap;
 
 /// Decisions are counted by these.
@@ -20,7 +21,7 @@ pub struct DecisionKey {
     /// The arm; none for the deployed version.
     pub arm: Option<ArmIndex>,
     /// Why.
-    pub reason: DecisionReason,
+    pub reason: Reason,
 }
 
 /// What became of an outcome.
@@ -87,7 +88,7 @@ pub struct Totals {
 /// The totals as the writer keeps them.
 #[derive(Debug, Default)]
 pub(super) struct Tally {
-    decisions: KeyMap<(PromptKey, ExperimentKey, ArmIndex, u8), (DecisionReason, u64)>,
+    decisions: KeyMap<(PromptKey, ExperimentKey, ArmIndex, u8), (Reason, u64)>,
     outcomes: KeyMap<(ExperimentKey, ArmIndex), ArmTally>,
     rejected: KeyMap<Option<ExperimentKey>, u64>,
     /// Exposures given up because the store failed for too long.
