@@ -34,7 +34,12 @@ use std::{
     thread::JoinHandle,
     time::Duration,
 };
-use tokio::{net::TcpListener, runtime, sync::watch};
+use tokio::{
+    net::TcpListener,
+    runtime,
+    signal::unix::{Signal, SignalKind, signal},
+    sync::watch,
+};
 
 /// Why the server does not start; nothing of it is left running.
 #[derive(Debug, thiserror::Error)]
@@ -95,6 +100,7 @@ pub struct Running {
     data: JoinHandle<()>,
     rest: Vec<(&'static str, JoinHandle<()>)>,
     collector: Collector,
+    termination: Termination,
     _lock: File,
 }
 
@@ -103,6 +109,8 @@ pub struct Running {
 /// # Errors
 /// [`StartError`]; with mistakes in the files only on a first start, later ones begin with the last good state.
 pub fn start(settings: Settings) -> Result<Running, StartError> {
+    // First of all: a signal right after the ports are told must drain too.
+    let termination = Termination::listen()?;
     let clock = Clock::System;
     let lock = lock(&settings.store.path)?;
     let metrics = Arc::new(Metrics::new().map_err(io::Error::other)?);
@@ -201,6 +209,7 @@ pub fn start(settings: Settings) -> Result<Running, StartError> {
         data,
         rest: vec![("serin-guardrails", guardrails), ("serin-control", control)],
         collector,
+        termination,
         _lock: lock,
     })
 }
@@ -210,15 +219,9 @@ impl Running {
     ///
     /// # Errors
     /// [`StopError`].
-    pub fn wait(self) -> Result<(), StopError> {
-        let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
-        runtime.block_on(async {
-            let mut terminated = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
-            tokio::select! {
-                _ = terminated.recv() => Ok(()),
-                interrupted = tokio::signal::ctrl_c() => interrupted,
-            }
-        })?;
+    pub fn wait(mut self) -> Result<(), StopError> {
+        let Self { termination, .. } = &mut self;
+        termination.wait();
         tracing::info!("asked to end: draining");
         self.stop()
     }
@@ -243,6 +246,43 @@ impl Running {
         let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(self.collector.shutdown())?;
         panicked.map_or(Ok(()), |name| Err(StopError::Panicked(name)))
+    }
+}
+
+/// SIGTERM and SIGINT, caught from the moment this exists.
+#[derive(Debug)]
+struct Termination {
+    runtime: runtime::Runtime,
+    terminated: Signal,
+    interrupted: Signal,
+}
+
+impl Termination {
+    fn listen() -> io::Result<Self> {
+        let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
+        let (terminated, interrupted) = {
+            let _context = runtime.enter();
+            (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?)
+        };
+        Ok(Self {
+            runtime,
+            terminated,
+            interrupted,
+        })
+    }
+
+    fn wait(&mut self) {
+        let Self {
+            runtime,
+            terminated,
+            interrupted,
+        } = self;
+        runtime.block_on(async {
+            tokio::select! {
+                _ = terminated.recv() => {}
+                _ = interrupted.recv() => {}
+            }
+        });
     }
 }
 

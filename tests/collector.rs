@@ -155,6 +155,7 @@ fn experiment(key: u32, state: State, epochs: u32, since_epoch: u32) -> Experime
         started: Some(Revision(1)),
         freeze: None,
         hold: None,
+        held_by_guardrail: false,
         alerted: Vec::new(),
         evidence: Some(EvidenceClock {
             since_epoch: Epoch(since_epoch),

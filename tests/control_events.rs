@@ -212,6 +212,27 @@ fn hold_keeps_the_split_and_promote_deploys_the_candidate() {
 }
 
 #[test]
+fn resuming_what_a_guardrail_held_starts_the_evidence_afresh() {
+    let world = World::with(&[canary(json!({}))]);
+    let breach = json!({
+        "guardrail": "fallback", "limit": {"max_rate": 0.05}, "action": "hold", "share": 0.05, "log_e": 5.0,
+        "log_threshold": 4.6, "alpha": 0.01, "epoch": 1, "replica": "test",
+        "control": {"variant": "control", "bad_units": 9, "observations": 90, "rate": 0.1},
+        "candidate": {"variant": "candidate", "bad_units": 9, "observations": 90, "rate": 0.1},
+        "evidence_since": "2026-12-01T00:00:00Z", "crossed_at": "2026-12-01T00:00:00Z",
+    });
+    let breach = Some(Box::new(serde_json::from_value(breach).unwrap()));
+    step(&world, Command::HoldExperiment { id: id("e"), breach }).unwrap();
+    step(&world, Command::ResumeExperiment(id("e"))).unwrap();
+    let view = world.plane.view();
+    let experiment = &view.catalog.experiments["e"];
+    assert_eq!(
+        experiment.evidence.as_ref().unwrap().since_epoch,
+        experiment.epoch()
+    );
+}
+
+#[test]
 fn new_content_on_an_arm_is_a_new_candidate() {
     let world = World::with(&[canary(json!({}))]);
     world.register("p", "1.2.0", "newer").unwrap();

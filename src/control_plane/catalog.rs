@@ -115,8 +115,9 @@ impl Catalog {
                     begin_evidence(experiment, at);
                 }
             }),
-            Event::ExperimentHeld { id, .. } => self.change(entry, id, |experiment| {
+            Event::ExperimentHeld { id, breach } => self.change(entry, id, |experiment| {
                 experiment.state = State::Holding;
+                experiment.held_by_guardrail = breach.is_some();
                 experiment.hold = Some(entry.reason.clone());
                 begin_epoch(experiment, entry);
             }),
@@ -133,8 +134,10 @@ impl Catalog {
                 begin_epoch(experiment, entry);
             }),
             Event::ExperimentResumed { id, pinned } => self.change(entry, id, |experiment| {
-                // A lifted freeze starts the evidence afresh; a lifted hold leaves it as it was.
-                let thawed = experiment.freeze.take().is_some();
+                // What a guardrail did would be done again at once by the same evidence, so it starts afresh; a
+                // person's hold leaves it as it was.
+                let thawed =
+                    experiment.freeze.take().is_some() | std::mem::take(&mut experiment.held_by_guardrail);
                 experiment.state = State::Running;
                 experiment.hold = None;
                 repin(experiment, pinned, entry);
@@ -194,6 +197,7 @@ impl Catalog {
             started: None,
             freeze: None,
             hold: None,
+            held_by_guardrail: false,
             alerted: Vec::new(),
             evidence: None,
             created_at: entry.at,

@@ -186,8 +186,11 @@ impl ControlPlane {
     /// [`SubmitError`]: refused, or not written.
     pub fn submit(&self, origin: Origin, command: Command) -> Result<Submitted, SubmitError> {
         let mut writer = self.writer.lock();
+        if matches!(command, Command::FreezeExperiment { .. }) {
+            return self.freeze(&mut writer, origin, command);
+        }
         self.catch_up(&mut writer);
-        match self.append(&mut writer, &[(origin.clone(), command.clone())]) {
+        match self.append(&mut writer, &[(origin, command)]) {
             Ok(submitted) => Ok(submitted),
             Err(SubmitAllError::Rejected(mut refused)) => match refused.pop() {
                 Some(refused) => Err(refused.rejection.into()),
@@ -196,20 +199,34 @@ impl ControlPlane {
                     events: Vec::new(),
                 }),
             },
-            Err(SubmitAllError::Store(error)) => {
-                if let Command::FreezeExperiment { id, .. } = &command {
-                    tracing::error!(experiment = %id, %error, "the freeze could not be written; it holds here and is retried");
-                    let touched = writer.recorded.experiments.get(id).map(|e| e.spec.prompt.clone());
-                    writer.unrecorded.push((origin, command));
-                    self.publish(&writer, Some(touched.into_iter().collect()));
-                    return Ok(Submitted {
-                        revision: writer.recorded.revision,
-                        events: Vec::new(),
-                    });
-                }
-                Err(error.into())
-            }
+            Err(SubmitAllError::Store(error)) => Err(error.into()),
         }
+    }
+
+    /// Puts a freeze in force first and writes it afterwards: users must not wait for a disk.
+    fn freeze(
+        &self,
+        writer: &mut Writer,
+        origin: Origin,
+        command: Command,
+    ) -> Result<Submitted, SubmitError> {
+        let catalog = &self.view().catalog;
+        let events = decide(catalog, &command, self.clock.now())?;
+        let touched = events
+            .iter()
+            .filter_map(|event| catalog.touched(event).cloned())
+            .collect();
+        writer.unrecorded.push((origin, command));
+        self.publish(writer, Some(touched));
+        let written = self.catch_up(writer);
+        let events = written
+            .into_iter()
+            .filter(|entry| events.contains(&entry.event))
+            .collect();
+        Ok(Submitted {
+            revision: writer.recorded.revision,
+            events,
+        })
     }
 
     /// The same for a set of commands, all or nothing, in one transaction. A command that only becomes possible
@@ -229,17 +246,28 @@ impl ControlPlane {
         self.catch_up(&mut writer);
     }
 
-    fn catch_up(&self, writer: &mut Writer) {
+    /// Writes what is in force but not written yet, and tells what it wrote.
+    fn catch_up(&self, writer: &mut Writer) -> Vec<Arc<Recorded>> {
+        let mut written = Vec::new();
         while let Some(pending) = writer.unrecorded.first().cloned() {
             match self.append_quietly(writer, std::slice::from_ref(&pending)) {
-                // A rejection means that the log has overtaken it: stopped meanwhile, or frozen already.
-                Ok(_) | Err(SubmitAllError::Rejected(_)) => {
+                Ok((submitted, touched)) => {
+                    writer.unrecorded.remove(0);
+                    written.extend(submitted.events);
+                    self.publish(writer, touched);
+                }
+                // The log has overtaken it: stopped meanwhile, or frozen already.
+                Err(SubmitAllError::Rejected(_)) => {
                     writer.unrecorded.remove(0);
                     self.publish(writer, None);
                 }
-                Err(SubmitAllError::Store(_)) => return,
+                Err(SubmitAllError::Store(error)) => {
+                    tracing::error!(%error, "a freeze could not be written; it holds here and is retried");
+                    return written;
+                }
             }
         }
+        written
     }
 
     fn append(

@@ -438,6 +438,8 @@ pub struct Experiment {
     pub freeze: Option<FreezeRecord>,
     /// Why it is holding, in words.
     pub hold: Option<String>,
+    /// Whether a guardrail asked for the hold.
+    pub held_by_guardrail: bool,
     /// Guardrails that alerted in this evidence period.
     pub alerted: Vec<String>,
     /// The time axis of the guardrails' evidence; none before the first start.
