@@ -203,10 +203,66 @@ fn memory() {
     );
 }
 
+/// Everything an experiment can fill: exposures and outcomes of 300,000 units, every one of them bad once.
+fn busy() {
+    const UNITS: usize = 300_000;
+    let folder = tempfile::tempdir().unwrap();
+    common::write_config(folder.path(), 1);
+    let server = ServerProcess::start("serin", folder.path());
+    let mut signer = Signer::of(folder.path());
+    let before = server.resident_mib();
+    let decisions: Vec<Vec<u8>> = (0..UNITS)
+        .map(|unit| {
+            post(
+                "/v1/decide",
+                &format!(r#"{{"prompt":"prompt_0","context":{{"user":"user-{unit}","plan":"pro"}}}}"#),
+            )
+        })
+        .collect();
+    ask(&server, decisions);
+    let metrics = r#"{"resolved":true,"fallback":true,"error":false,"latency_ms":512.5,"cost_usd":0.004}"#;
+    let requests = (0..UNITS / BATCH)
+        .map(|batch| {
+            let items: Vec<String> = (0..BATCH)
+                .map(|n| {
+                    format!(
+                        r#"{{"receipt":"{}","metrics":{metrics}}}"#,
+                        signer.receipt(0, batch * BATCH + n, 9)
+                    )
+                })
+                .collect();
+            post("/v1/outcomes", &format!("[{}]", items.join(",")))
+        })
+        .collect();
+    send(&server, requests, 4, BATCH);
+    println!(
+        "one busy experiment of 3 variants and 5 metrics: 300,000 units decided, reported, and bad once"
+    );
+    println!(
+        "  {:.0} MiB resident more than before it",
+        server.resident_mib() - before
+    );
+}
+
+/// Sends requests over a few connections and looks at no answer.
+fn ask(server: &ServerProcess, requests: Vec<Vec<u8>>) {
+    std::thread::scope(|scope| {
+        for chunk in requests.chunks(requests.len() / 4) {
+            scope.spawn(move || {
+                let mut stream = TcpStream::connect(server.address).unwrap();
+                for request in chunk {
+                    exchange(&mut stream, request);
+                }
+            });
+        }
+    });
+}
+
 fn main() {
     if let Some((_, folder)) = common::role() {
         common::serve_serin(&folder);
     }
     throughput();
     memory();
+    busy();
 }

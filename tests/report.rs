@@ -599,3 +599,24 @@ fn the_json_has_the_shape_of_the_contract() {
         json!({"undefined": "no data yet"})
     );
 }
+
+#[test]
+fn other_content_on_an_arm_is_counted_from_nothing() {
+    let mut case = Case::new();
+    case.rate(0, 30, 100).rate(1, 90, 100);
+    case.world.register("p", "1.2.0", "newest").unwrap();
+    let mut design = design([50, 50]);
+    design["variants"][1]["version"] = "1.2.0".into();
+    case.world.put(&design).unwrap();
+    case.rate(0, 30, 100).rate(1, 30, 100);
+    let (control, friendly) = (
+        case.figures("resolved", "control"),
+        case.figures("resolved", "friendly"),
+    );
+    assert_eq!(
+        (control.n, friendly.n),
+        (200, 100),
+        "what 1.1.0 did is not 1.2.0's"
+    );
+    assert_eq!(friendly.mean.known(), Some(&0.3));
+}

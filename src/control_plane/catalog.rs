@@ -291,6 +291,9 @@ fn begin_epoch(experiment: &mut Experiment, entry: &Recorded) {
                 Some(ArmShare {
                     arm: experiment.arm(variant.name.as_str())?,
                     share: weight / sum,
+                    version: experiment
+                        .pinned_version(&variant.name)
+                        .map(|pinned| pinned.version),
                 })
             })
             .collect()

@@ -318,6 +318,8 @@ pub struct ArmShare {
     pub arm: ArmIndex,
     /// Its share of the enrolled units, in (0, 1].
     pub share: f64,
+    /// The version it served.
+    pub version: Option<VersionNumber>,
 }
 
 /// A stretch with one allocation and one state.
@@ -463,6 +465,22 @@ impl Experiment {
     #[must_use]
     pub fn counting_epoch(&self) -> Option<&EpochRecord> {
         self.epochs.iter().rev().find(|record| record.state.splits())
+    }
+
+    /// Whether units were split in an epoch and the arm served what it serves now: what was counted for other
+    /// content says nothing about this one.
+    #[must_use]
+    pub fn counts_for(&self, epoch: Epoch, arm: ArmIndex) -> bool {
+        let pinned = self
+            .arm_name(arm)
+            .and_then(|name| self.pinned_version(name))
+            .map(|pinned| pinned.version);
+        let shares = self
+            .epoch_record(epoch)
+            .map_or(&[][..], |record| record.shares.as_slice());
+        shares
+            .iter()
+            .any(|share| share.arm == arm && share.version == pinned)
     }
 
     /// The record of an epoch.

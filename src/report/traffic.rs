@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, HashSet};
 /// Units an arm must be expected to have before the chi-square approximation holds.
 const LEAST_EXPECTED_UNITS: f64 = 5.0;
 
-/// A variant of the present design with everything counted for it while units were split.
+/// A variant of the present design with everything counted for what it serves now, while units were split.
 pub(super) struct Arm<'a> {
     /// Its name.
     pub(super) name: &'a VariantName,
@@ -32,19 +32,14 @@ pub(super) fn arms<'a>(experiment: &'a Experiment, counts: &'a Counts) -> Vec<Ar
         .filter_map(|name| {
             let index = experiment.arm(name.as_str())?;
             let counted = |((epoch, arm), counts): &'a ((Epoch, ArmIndex), _)| {
-                (*arm == index && splits(experiment, *epoch)).then_some((*epoch, AsRef::as_ref(counts)))
+                (*arm == index && experiment.counts_for(*epoch, index))
+                    .then_some((*epoch, AsRef::as_ref(counts)))
             };
             let mut counts: Vec<_> = counts.iter().filter_map(counted).collect();
             counts.sort_by_key(|(epoch, _)| *epoch);
             Some(Arm { name, index, counts })
         })
         .collect()
-}
-
-fn splits(experiment: &Experiment, epoch: Epoch) -> bool {
-    experiment
-        .epoch_record(epoch)
-        .is_some_and(|record| record.state.splits())
 }
 
 /// The share of the enrolled units that gets each variant now: the split's while units are split, all of control
