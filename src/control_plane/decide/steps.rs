@@ -1,0 +1,144 @@
+//! The life of an experiment: which step is possible from where.
+
+use super::{
+    Rejection,
+    design::{experiment_problems, pins},
+    prompts::{deploy, find_version},
+};
+use crate::{
+    control_plane::catalog::Catalog,
+    domain::{
+        Timestamp,
+        event::Event,
+        experiment::{Experiment, ExperimentSpec, State},
+        id::ExperimentId,
+        problem::Problem,
+        prompt::VersionRef,
+    },
+};
+use std::sync::Arc;
+
+pub(super) fn existing<'a>(catalog: &'a Catalog, id: &ExperimentId) -> Result<&'a Experiment, Rejection> {
+    catalog
+        .experiments
+        .get(id)
+        .map(Arc::as_ref)
+        .ok_or_else(|| Rejection::UnknownExperiment(id.to_string()))
+}
+
+pub(super) fn wrong_state(experiment: &Experiment, step: &'static str) -> Rejection {
+    Rejection::WrongState {
+        id: experiment.spec.id.clone(),
+        state: experiment.state,
+        step,
+        why: "",
+        allowed: allowed_steps(experiment),
+    }
+}
+
+/// The steps a person may take from here.
+#[must_use]
+pub fn allowed_steps(experiment: &Experiment) -> Vec<&'static str> {
+    match experiment.state {
+        State::Draft => vec!["start", "stop"],
+        State::Scheduled => vec!["freeze", "stop"],
+        State::Running => vec!["hold", "freeze", "promote", "stop"],
+        State::Holding => vec!["resume", "freeze", "promote", "stop"],
+        State::Frozen => vec!["resume", "stop"],
+        State::Stopped if experiment.freeze.is_some() => vec!["resume"],
+        State::Stopped | State::Promoted => vec!["start"],
+    }
+}
+
+/// Scheduled when its time has not come, else started.
+pub(super) fn begin(catalog: &Catalog, spec: &ExperimentSpec, now: Timestamp) -> Result<Event, Rejection> {
+    if spec.start.is_some_and(|start| start > now) {
+        return Ok(Event::ExperimentScheduled { id: spec.id.clone() });
+    }
+    if spec.end.is_some_and(|end| end <= now) {
+        let problems = vec![Problem::new("end", format!("lies in the past: it is {now} now"))];
+        return Err(Rejection::Invalid {
+            id: spec.id.to_string(),
+            problems,
+        });
+    }
+    Ok(Event::ExperimentStarted {
+        id: spec.id.clone(),
+        pinned: pins(catalog, spec)?,
+    })
+}
+
+pub(super) fn start(
+    catalog: &Catalog,
+    experiment: &Experiment,
+    now: Timestamp,
+) -> Result<Vec<Event>, Rejection> {
+    let due = experiment.spec.start.is_none_or(|start| start <= now);
+    match experiment.state {
+        State::Stopped if experiment.freeze.is_some() => Err(Rejection::WrongState {
+            id: experiment.spec.id.clone(),
+            state: experiment.state,
+            step: "start",
+            why: " because it was frozen and nobody resumed it",
+            allowed: allowed_steps(experiment),
+        }),
+        State::Draft | State::Stopped | State::Promoted => {
+            let problems = experiment_problems(catalog, &experiment.spec);
+            if !problems.is_empty() {
+                return Err(Rejection::Invalid {
+                    id: experiment.spec.id.to_string(),
+                    problems,
+                });
+            }
+            Ok(vec![begin(catalog, &experiment.spec, now)?])
+        }
+        State::Scheduled if due => Ok(vec![begin(catalog, &experiment.spec, now)?]),
+        _ => Err(wrong_state(experiment, "start")),
+    }
+}
+
+pub(super) fn stop(experiment: &Experiment) -> Result<Vec<Event>, Rejection> {
+    match experiment.state {
+        State::Stopped | State::Promoted => Err(wrong_state(experiment, "stop")),
+        _ => Ok(vec![Event::ExperimentStopped {
+            id: experiment.spec.id.clone(),
+        }]),
+    }
+}
+
+pub(super) fn resume(catalog: &Catalog, experiment: &Experiment) -> Result<Vec<Event>, Rejection> {
+    let latched = experiment.state == State::Stopped && experiment.freeze.is_some();
+    if !latched && !matches!(experiment.state, State::Frozen | State::Holding) {
+        return Err(wrong_state(experiment, "resume"));
+    }
+    let problems = experiment_problems(catalog, &experiment.spec);
+    if !problems.is_empty() {
+        return Err(Rejection::Invalid {
+            id: experiment.spec.id.to_string(),
+            problems,
+        });
+    }
+    let pinned = pins(catalog, &experiment.spec)?;
+    Ok(vec![Event::ExperimentResumed {
+        id: experiment.spec.id.clone(),
+        pinned,
+    }])
+}
+
+pub(super) fn promote(catalog: &Catalog, experiment: &Experiment) -> Result<Vec<Event>, Rejection> {
+    let (true, Some(candidate)) = (experiment.state.splits(), experiment.spec.variants.last()) else {
+        return Err(wrong_state(experiment, "promote"));
+    };
+    let spec = &experiment.spec;
+    let version = experiment
+        .pinned_version(&candidate.name)
+        .map(|pinned| pinned.version);
+    let version = version.map_or_else(|| candidate.version.clone(), VersionRef::Number);
+    let number = find_version(catalog, &spec.prompt, &version)?.number;
+    let mut events = deploy(catalog, &spec.prompt, &spec.environment, &version, false)?;
+    events.push(Event::ExperimentPromoted {
+        id: spec.id.clone(),
+        version: number,
+    });
+    Ok(events)
+}
