@@ -28,10 +28,14 @@ use serin::{
         event::Recorded,
         experiment::Experiment,
         guardrail::{OnBreach, Verdict},
-        id::{ArmIndex, ExperimentKey, PromptName, Revision},
+        id::{ArmIndex, Epoch, ExperimentKey, PromptName, Revision},
     },
     report::{CandidateStatus, ControlStatus, Figure, GuardrailStatus},
-    routing::{live::LiveTable, receipt::ReceiptKeys, table::RoutingTable},
+    routing::{
+        live::LiveTable,
+        receipt::{Receipt, ReceiptKeys},
+        table::RoutingTable,
+    },
     store::{ControlLog, error::StoreError, memory::MemoryLog, sqlite::journal::Journal},
 };
 use std::{
@@ -596,6 +600,38 @@ async fn browsers_are_kept_out() {
     api.raw(absolute).await.refused(403, "BAD_HOST");
     let old = "GET /healthz HTTP/1.0\r\n\r\n";
     assert_eq!(api.raw(old).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_new_receipt_key_signs_and_old_receipts_stay_good() {
+    let api = Running::start().await;
+    let keys = |api: &Running| api.plane.view().catalog.receipt_keys.clone();
+    let receipt = Receipt {
+        experiment: ExperimentKey(0),
+        epoch: Epoch(1),
+        arm: ArmIndex(0),
+        unit_hash: 7,
+        second: 1_800_000_000,
+        process: 1,
+        sequence: 1,
+    };
+    let sign = |keys: &[(u8, [u8; 16])]| {
+        let text = ReceiptKeys::new(keys.iter().copied()).sign(&receipt).unwrap();
+        String::from_utf8(text.to_vec()).unwrap()
+    };
+    let path = "/api/v1/receipt-keys";
+    api.post(path, &json!({})).await.refused(422, "REASON_REQUIRED");
+    assert_eq!(api.post(path, &json!({"reason": "the first"})).await.status, 201);
+    let before = keys(&api);
+    let old = sign(&before);
+    let rotated = api.post(path, &json!({"reason": "a laptop was lost"})).await;
+    assert_eq!(rotated.status, 201, "{rotated:?}");
+    assert_eq!(rotated.json()["events"][0]["reason"], "a laptop was lost");
+    assert!(!rotated.body.contains("secret"));
+    let after = keys(&api);
+    assert_eq!(after.len(), before.len() + 1);
+    assert_ne!(sign(&after), old);
+    assert_eq!(ReceiptKeys::new(after).verify(&old), Ok(receipt));
 }
 
 #[tokio::test]

@@ -11,6 +11,7 @@ mod audit;
 mod body;
 mod experiments;
 mod guard;
+mod keys;
 mod ops;
 mod refusal;
 mod serving;
@@ -109,6 +110,7 @@ pub fn router(state: ControlState) -> Router {
         .route("/api/v1/experiments/{id}/freeze", post(steps::freeze))
         .route("/api/v1/experiments/{id}/resume", post(steps::resume))
         .route("/api/v1/experiments/{id}/promote", post(steps::promote))
+        .route("/api/v1/receipt-keys", post(keys::rotate))
         .route("/api/v1/audit", get(audit::read))
         .route("/metrics", get(ops::metrics))
         .route("/healthz", get(ops::healthy))

@@ -39,7 +39,7 @@ struct Stepped<'a> {
 
 /// Whether a step says why.
 #[derive(Clone, Copy, PartialEq)]
-enum Reason {
+pub(super) enum Reason {
     Required,
     Optional,
 }
@@ -113,7 +113,7 @@ async fn step(
     .await
 }
 
-fn reason(mut body: Map<String, Value>, needed: Reason) -> Result<String, Problem> {
+pub(super) fn reason(mut body: Map<String, Value>, needed: Reason) -> Result<String, Problem> {
     let written = body.remove("reason");
     let mut mistakes: Vec<Mistake> = body
         .keys()
