@@ -41,6 +41,10 @@ use tokio::{
     sync::watch,
 };
 
+/// How often, and how long apart, the store's lock is asked for before another process is said to have it.
+const LOCK_ATTEMPTS: u32 = 20;
+const LOCK_PAUSE: Duration = Duration::from_millis(100);
+
 /// Why the server does not start; nothing of it is left running.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
@@ -338,11 +342,15 @@ fn lock(store: &Path) -> Result<File, StartError> {
         .write(true)
         .open(&path)
         .map_err(unavailable)?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(StartError::Locked(store.to_owned())),
-        Err(TryLockError::Error(error)) => Err(unavailable(error)),
+    // The kernel may still be clearing away a process that was just killed and is being replaced.
+    for _ in 0..LOCK_ATTEMPTS {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::WouldBlock) => std::thread::sleep(LOCK_PAUSE),
+            Err(TryLockError::Error(error)) => return Err(unavailable(error)),
+        }
     }
+    Err(StartError::Locked(store.to_owned()))
 }
 
 fn open_control_plane(
