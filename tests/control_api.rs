@@ -198,7 +198,7 @@ impl Running {
             environment: environment(),
             clock: Clock::Manual(clock.clone()),
             metrics: Arc::clone(&metrics),
-            assess: Arc::new(assess),
+            assess: Arc::new(|experiment, _| assess(experiment)),
         };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();

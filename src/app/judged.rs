@@ -15,10 +15,10 @@ use std::sync::Arc;
 
 /// Judges guardrails for people: reports, metrics.
 pub(super) fn assessor(collector: Collector, clock: Clock) -> Assess {
-    Arc::new(move |experiment: &Experiment| {
+    Arc::new(move |experiment: &Experiment, bounds: bool| {
         let counts = collector.arm_counts(experiment.key);
         let guard = collector.guard(experiment.key);
-        let assessments = assess(experiment, guard.as_ref(), &counts, clock.now(), true);
+        let assessments = assess(experiment, guard.as_ref(), &counts, clock.now(), bounds);
         assessments
             .into_iter()
             .filter_map(|assessment| status(experiment, assessment))

@@ -66,7 +66,7 @@ pub(super) async fn results(State(shared): State<Shared>, id: Segment) -> Result
         let view = state.plane.view();
         let experiment = existing(&view, &id)?;
         let counts = state.collector.arm_counts(experiment.key);
-        let guardrails = (state.assess)(&experiment);
+        let guardrails = (state.assess)(&experiment, true);
         let now = state.clock.now();
         let report = report(&experiment, &counts, guardrails, view.catalog.revision, now);
         Ok(json(StatusCode::OK, &report))

@@ -47,7 +47,9 @@ use serde::Serialize;
 use std::{fmt, sync::Arc};
 
 /// What the guardrails of an experiment find now.
-pub type Assess = Arc<dyn Fn(&Experiment) -> Vec<GuardrailStatus> + Send + Sync>;
+///
+/// The flag asks for the bounds of each ratio, which cost a hundred times the rest: for a report, not for a scrape.
+pub type Assess = Arc<dyn Fn(&Experiment, bool) -> Vec<GuardrailStatus> + Send + Sync>;
 
 /// What the handlers work with; clones share it.
 #[derive(Clone)]

@@ -48,7 +48,7 @@ fn snapshot(state: &ControlState) -> Snapshot {
         .filter(|experiment| begun(experiment))
         .map(|experiment| Assessed {
             id: experiment.spec.id.clone(),
-            guardrails: (state.assess)(experiment),
+            guardrails: (state.assess)(experiment, false),
             srm_evidence: sample_ratio(experiment, &state.collector.arm_counts(experiment.key))
                 .evidence_ratio(),
         })
