@@ -35,11 +35,15 @@ use std::{
     time::Duration,
 };
 use tokio::{
-    net::TcpListener,
+    net::{TcpListener, TcpSocket},
     runtime,
     signal::unix::{Signal, SignalKind, signal},
     sync::watch,
 };
+
+/// Connections the kernel may hold for the accept loop: with the usual 128 a burst of gateways waits a second for its
+/// handshakes to be repeated.
+const BACKLOG: u32 = 4096;
 
 /// How often, and how long apart, the store's lock is asked for before another process is said to have it.
 const LOCK_ATTEMPTS: u32 = 20;
@@ -304,7 +308,17 @@ fn bind(
     plane: &'static str,
     address: SocketAddr,
 ) -> Result<TcpListener, StartError> {
-    let bound: Result<_, io::Error> = runtime.block_on(async { TcpListener::bind(address).await });
+    let bound = runtime.block_on(async {
+        let socket = if address.is_ipv4() {
+            TcpSocket::new_v4()?
+        } else {
+            TcpSocket::new_v6()?
+        };
+        // A restarted server must not wait for the connections of the one before it.
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        socket.listen(BACKLOG)
+    });
     bound.map_err(|error| StartError::Bind {
         plane,
         address,
