@@ -79,6 +79,9 @@ fn metric(name: &str, kind: MetricKind, cap: Option<f64>) -> MetricSpec {
         goal: Goal::Decrease,
         primary: false,
         cap,
+        covariate: None,
+        mde: None,
+        margin: None,
     }
 }
 
@@ -128,6 +131,8 @@ fn experiment(key: u32, state: State, epochs: u32, since_epoch: u32) -> Experime
         ],
         rollout: None,
         overrides: std::collections::BTreeMap::new(),
+        segments: std::collections::BTreeMap::new(),
+        min_units: None,
     };
     let key_of = |name: &str| {
         let place = METRICS.iter().position(|known| *known == name).unwrap();
@@ -136,7 +141,9 @@ fn experiment(key: u32, state: State, epochs: u32, since_epoch: u32) -> Experime
     let began = |epoch: u32| at(i64::from(epoch) * 100 - 100);
     Experiment {
         key: ExperimentKey(key),
-        measures: spec.measures(key_of),
+        measures: spec.measures(&[], key_of),
+        segments: Vec::new(),
+        covariates: Vec::new(),
         arms: spec.variants.iter().map(|variant| variant.name.clone()).collect(),
         spec: Arc::new(spec),
         file: None,
@@ -244,6 +251,8 @@ fn outcome(n: u64, values: &[(MetricKey, f64)]) -> Observation {
         receipt: None,
         id: None,
         values: values.iter().copied().collect(),
+        segments: Default::default(),
+        covariates: Default::default(),
         tagging: None,
     }
 }

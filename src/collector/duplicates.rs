@@ -100,6 +100,8 @@ mod tests {
             receipt,
             id,
             values: metrics.iter().map(|metric| (MetricKey(*metric), 1.0)).collect(),
+            segments: Default::default(),
+            covariates: Default::default(),
             tagging: None,
         }
     }

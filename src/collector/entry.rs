@@ -141,6 +141,8 @@ impl<'a> Entry<'a> {
                 receipt: None,
                 id: None,
                 values: Values::default(),
+                segments: Default::default(),
+                covariates: Default::default(),
                 tagging: None,
             };
             if flags & HAS_RECEIPT != 0 {
@@ -178,6 +180,8 @@ mod tests {
             receipt: (n.is_multiple_of(2)).then_some((5, u32::from(n))),
             id: (n.is_multiple_of(3)).then_some(u128::from(n) << 90),
             values: (0..n).map(|key| (MetricKey(key), f64::from(key) / 4.0)).collect(),
+            segments: Default::default(),
+            covariates: Default::default(),
             tagging: None,
         };
         let exposures = ExposureLists::from([((ExperimentKey(7), Epoch(2), ArmIndex(0)), vec![1, 2, 3])]);

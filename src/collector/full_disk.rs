@@ -44,6 +44,8 @@ fn batch(first: u32) -> Vec<Observation> {
         receipt: Some((1, n)),
         id: Some(u128::from(n)),
         values: std::iter::once((MetricKey(1), 1.0)).collect(),
+        segments: Default::default(),
+        covariates: Default::default(),
         tagging: None,
     };
     (first..first + 200).map(outcome).collect()

@@ -3,7 +3,11 @@
 //! Plain data. The HTTP surface builds [`RawOutcome`], [`super::intake::Intake::resolve`] turns it into an
 //! [`Observation`] or a [`Rejection`], and the writer counts observations.
 
-use crate::domain::id::{ArmIndex, Epoch, ExperimentKey, MetricKey};
+use crate::domain::{
+    id::{ArmIndex, Epoch, ExperimentKey, MetricKey},
+    metric::Covariates,
+    segment::SegmentCodes,
+};
 use std::{borrow::Cow, fmt};
 
 /// A metric's value as it was sent.
@@ -76,6 +80,10 @@ pub struct Observation {
     pub receipt: Option<(u32, u32)>,
     /// 128 bits that stand for the sender's id.
     pub id: Option<u128>,
+    /// What the request was, for the breakdown of results.
+    pub segments: SegmentCodes,
+    /// What was known of the unit beforehand.
+    pub covariates: Covariates,
     /// Raw values, neither clipped nor turned into rates; each metric once.
     pub values: Values,
     /// Boxed, because few outcomes are tagged.

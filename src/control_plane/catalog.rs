@@ -12,6 +12,7 @@ use crate::domain::{
     id::{ArmIndex, ExperimentId, ExperimentKey, MetricKey, PromptKey, PromptName, Revision},
     metric::BUILT_IN,
     prompt::{Prompt, PromptVersion},
+    segment::SegmentAttribute,
 };
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -192,6 +193,8 @@ impl Catalog {
             state: State::Draft,
             arms: Vec::new(),
             measures: Vec::new(),
+            segments: Vec::new(),
+            covariates: Vec::new(),
             epochs: Vec::new(),
             pinned: Vec::new(),
             started: None,
@@ -227,12 +230,33 @@ impl Catalog {
         self.experiments.insert(spec.id.clone(), Arc::new(experiment));
     }
 
-    /// Takes over a design: new arms are appended, so that an arm's index never changes its meaning.
+    /// Takes over a design: new arms, segments and covariates are appended, so that a place never changes its meaning.
     fn adopt(&mut self, experiment: &mut Experiment, spec: &Arc<ExperimentSpec>) {
         experiment.spec = Arc::clone(spec);
         for variant in &spec.variants {
             if !experiment.arms.contains(&variant.name) {
                 experiment.arms.push(variant.name.clone());
+            }
+        }
+        for (attribute, values) in &spec.segments {
+            let known = &mut experiment.segments;
+            let place = known.iter().position(|known| known.attribute == *attribute);
+            let place = place.unwrap_or_else(|| {
+                known.push(SegmentAttribute {
+                    attribute: attribute.clone(),
+                    values: Vec::new(),
+                });
+                known.len() - 1
+            });
+            for value in values {
+                if !known[place].values.contains(value) {
+                    known[place].values.push(value.clone());
+                }
+            }
+        }
+        for covariate in spec.metrics.iter().filter_map(|metric| metric.covariate.as_ref()) {
+            if !experiment.covariates.contains(covariate) {
+                experiment.covariates.push(covariate.clone());
             }
         }
         let keys = &mut self.metric_keys;
@@ -241,7 +265,7 @@ impl Catalog {
                 keys.insert(name.to_owned(), MetricKey(index));
             }
         }
-        experiment.measures = spec.measures(|name| {
+        experiment.measures = spec.measures(&experiment.covariates, |name| {
             let next = MetricKey(u16::try_from(keys.len()).unwrap_or(u16::MAX));
             *keys.entry(name.to_owned()).or_insert(next)
         });

@@ -143,6 +143,8 @@ fn experiment(
         guardrails: guardrails.unwrap_or_default(),
         rollout,
         overrides: overrides.unwrap_or_default(),
+        segments: std::collections::BTreeMap::new(),
+        min_units: None,
     })
 }
 

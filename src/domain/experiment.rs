@@ -8,12 +8,16 @@ use super::{
         ArmIndex, AttributeName, Environment, Epoch, ExperimentId, ExperimentKey, MetricKey, PromptName,
         Revision, VariantName, VersionNumber,
     },
-    metric::{BUILT_IN, Goal, Measure, MeasureSource, MetricKind, MetricSpec},
+    metric::{BUILT_IN, EFFECT_WORTH_FINDING, Goal, Measure, MeasureSource, MetricKind, MetricSpec},
     prompt::VersionRef,
     rollout::RolloutPlan,
+    segment::SegmentAttribute,
 };
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, fmt, sync::Arc};
+
+/// Distinct units each arm needs before anything about it is judged, where the design does not say.
+pub const MIN_UNITS: u32 = 100;
 
 /// The most variants one experiment may have at a time.
 pub const MOST_VARIANTS: usize = 32;
@@ -103,6 +107,12 @@ pub struct ExperimentSpec {
     /// Forced variants for named units, never counted.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub overrides: BTreeMap<VariantName, Vec<String>>,
+    /// Attributes by whose values the results are broken down, with the values that are told apart by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub segments: BTreeMap<AttributeName, Vec<String>>,
+    /// Distinct units each arm needs before anything about it is judged; absent: [`MIN_UNITS`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub min_units: Option<u32>,
 }
 
 impl ExperimentSpec {
@@ -172,9 +182,14 @@ impl ExperimentSpec {
                 .all(|(a, b)| a.name == b.name && a.version == b.version)
     }
 
-    /// What the experiment counts, with keys from `intern`: declared metrics first, then the built-in ones, then
+    /// What the experiment counts, with keys from `intern` and the places of covariates in `covariates`: declared metrics first, then the built-in ones, then
     /// numbers that guardrails turn into rates.
-    pub fn measures(&self, mut intern: impl FnMut(&str) -> MetricKey) -> Vec<Measure> {
+    pub fn measures(
+        &self,
+        covariates: &[AttributeName],
+        mut intern: impl FnMut(&str) -> MetricKey,
+    ) -> Vec<Measure> {
+        let covariate = |name: &AttributeName| covariates.iter().position(|known| known == name);
         let mut measures = Vec::with_capacity(self.metrics.len() + BUILT_IN.len() + self.guardrails.len());
         let guarded = |name: &str| {
             self.guardrails
@@ -188,6 +203,9 @@ impl ExperimentSpec {
                 kind: metric.kind,
                 goal: metric.goal,
                 cap: metric.cap,
+                covariate: metric.covariate.as_ref().and_then(&covariate),
+                mde: metric.mde.unwrap_or(EFFECT_WORTH_FINDING),
+                margin: metric.margin.or(metric.mde).unwrap_or(EFFECT_WORTH_FINDING),
                 source: MeasureSource::Declared {
                     primary: metric.primary,
                 },
@@ -204,6 +222,9 @@ impl ExperimentSpec {
                     kind,
                     goal,
                     cap: None,
+                    covariate: None,
+                    mde: EFFECT_WORTH_FINDING,
+                    margin: EFFECT_WORTH_FINDING,
                     source,
                     guarded: guarded(name),
                 });
@@ -220,6 +241,9 @@ impl ExperimentSpec {
                     kind: MetricKind::Rate,
                     goal: Goal::Decrease,
                     cap: None,
+                    covariate: None,
+                    mde: EFFECT_WORTH_FINDING,
+                    margin: EFFECT_WORTH_FINDING,
                     source: MeasureSource::Above {
                         metric: guardrail.metric.clone(),
                         limit,
@@ -430,6 +454,10 @@ pub struct Experiment {
     pub arms: Vec<VariantName>,
     /// What it counts.
     pub measures: Vec<Measure>,
+    /// Every attribute its results were ever broken down by; a [`super::segment::Segment`] points here.
+    pub segments: Vec<SegmentAttribute>,
+    /// Every covariate its metrics ever had; [`Measure::covariate`] points here.
+    pub covariates: Vec<AttributeName>,
     /// Every epoch, the present one last; empty before the first start.
     pub epochs: Vec<EpochRecord>,
     /// The versions the arms serve, pinned at start and at each change.

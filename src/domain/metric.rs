@@ -1,6 +1,6 @@
 //! What is measured: metrics as declared, and the measures an experiment counts.
 
-use super::id::{MetricKey, MetricName};
+use super::id::{AttributeName, MetricKey, MetricName};
 use serde::{Deserialize, Serialize};
 
 /// Values beyond ± this are refused, so that sums and squares of them stay finite and exact enough.
@@ -41,7 +41,28 @@ pub struct MetricSpec {
     /// Means only: larger values are clipped to this before they are summed, and counted as clipped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cap: Option<f64>,
+    /// What was known of the unit before the experiment, and goes along with the metric: its influence is taken out of
+    /// the comparison (CUPED). A number, given as an attribute at decide time or under this name with the outcome.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub covariate: Option<AttributeName>,
+    /// The effect worth finding, as a share of control's mean; absent: [`EFFECT_WORTH_FINDING`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mde: Option<f64>,
+    /// Differences up to this share of control's mean are as good as none; absent: the effect worth finding.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub margin: Option<f64>,
 }
+
+/// The effect worth finding, as a share of control's mean, where a metric does not say.
+pub const EFFECT_WORTH_FINDING: f64 = 0.05;
+
+/// The most covariates the metrics of one experiment may have between them.
+pub const MOST_COVARIATES: usize = 2;
+
+/// What was known of a unit beforehand, by the place of the covariate among those of its experiment; none where it
+/// was not given.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Covariates(pub [Option<f32>; MOST_COVARIATES]);
 
 /// The metrics every experiment understands without declaring them, lower is better except for quality.
 pub const BUILT_IN: [(&str, MetricKind, Goal); 7] = [
@@ -98,6 +119,12 @@ pub struct Measure {
     pub goal: Goal,
     /// Larger values are clipped to this.
     pub cap: Option<f64>,
+    /// The place of its covariate among those of the experiment.
+    pub covariate: Option<usize>,
+    /// The effect worth finding, as a share of control's mean.
+    pub mde: f64,
+    /// Differences up to this share of control's mean are as good as none.
+    pub margin: f64,
     /// Where its values come from.
     pub source: MeasureSource,
     /// Whether a guardrail watches it, so that its bad units are remembered. Always a rate where lower is better.

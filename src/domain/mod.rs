@@ -16,6 +16,7 @@ pub mod metric;
 pub mod problem;
 pub mod prompt;
 pub mod rollout;
+pub mod segment;
 
 /// A moment in time, in UTC.
 pub use jiff::Timestamp;

@@ -7,7 +7,8 @@ use crate::{
         Timestamp,
         experiment::State,
         id::{ArmIndex, Epoch, MetricKey},
-        metric::{LARGEST_VALUE, MetricKind},
+        metric::{Covariates, LARGEST_VALUE, MetricKind},
+        segment::SegmentCodes,
     },
     routing::{hash, receipt::Receipt},
 };
@@ -65,6 +66,8 @@ impl Intake {
             receipt: attribution.receipt,
             id: outcome.id.map(id_hash).transpose()?,
             values,
+            segments: SegmentCodes::default(),
+            covariates: Covariates::default(),
             tagging: tagging(outcome)?,
         })
     }

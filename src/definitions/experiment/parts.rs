@@ -105,6 +105,9 @@ pub(super) fn metrics(field: &Field<'_>) -> Option<Vec<MetricSpec>> {
             goal: goal.or(known.map(|(_, goal)| goal)).unwrap_or(Goal::Decrease),
             primary: primary.unwrap_or(false),
             cap,
+            covariate: None,
+            mde: None,
+            margin: None,
         })
     })
 }
