@@ -3,8 +3,8 @@
 use super::{
     evidence,
     figures::{
-        counted, figure, interval, list, missing, moment_of, number, p_value, points, rate, shortened,
-        signed, text,
+        counted, figure, interval, list, missing, moment_of, number, p_value, percent, points, rate,
+        shortened, signed, text,
     },
     table::{Table, indented, plain},
 };
@@ -39,6 +39,19 @@ pub(super) fn shown(report: &Value) -> String {
         None => missing(&srm["verdict"]),
     };
     let _ = writeln!(out, "sample ratio: {sample_ratio}");
+    for balance in list(&report["traffic"]) {
+        // An imbalance of the traffic may be real: versions can make people come back.
+        if let Some(p) = balance["p"].as_f64().filter(|p| *p < 0.001) {
+            let _ = writeln!(
+                out,
+                "traffic: `{}` got {} of the requests, {} of the units by design (p {}): do its units come back more, or less?",
+                plain(text(balance, "variant")),
+                figure(&balance["share"], percent),
+                figure(&balance["expected"], percent),
+                p_value(p),
+            );
+        }
+    }
     for metric in list(&report["metrics"]) {
         let primary = if metric["primary"] == true {
             ", primary"
@@ -53,6 +66,19 @@ pub(super) fn shown(report: &Value) -> String {
             plain(text(metric, "goal")),
             indented(&estimates(metric).to_string()),
         );
+        out.push_str(&indented(&remarks(metric)));
+    }
+    for segment in list(&report["segments"]) {
+        for metric in list(&segment["metrics"]) {
+            let _ = write!(
+                out,
+                "\n{} where {} is {}\n{}",
+                plain(text(metric, "metric")),
+                plain(text(segment, "attribute")),
+                plain(text(segment, "value")),
+                indented(&estimates(metric).to_string()),
+            );
+        }
     }
     let guardrails = guardrails(report);
     if !guardrails.is_empty() {
@@ -87,41 +113,43 @@ fn exposures(report: &Value) -> Table {
     table
 }
 
-/// Rates are shown in per cent and their differences in percentage points.
-fn estimates(metric: &Value) -> Table {
+/// The figures that hold at every look come first, because people look every day. Rates are shown in per cent and
+/// their differences in percentage points.
+pub(super) fn estimates(metric: &Value) -> Table {
     let is_rate = metric["kind"] == "rate";
-    let variants = list(&metric["variants"]);
-    // The p-value that may be looked at every day is left out where no variant has one.
-    let always = |variant: &Value| variant["vs_control"]["always_valid"]["p"].is_number();
-    let any_look = variants.iter().any(always);
-    let mut headings = vec!["variant", ">n", "mean ± se", "95 % interval"];
-    headings.extend([
+    let mut table = Table::new(&[
+        "variant",
+        ">n",
+        "mean ± se",
         if is_rate {
-            "difference in points"
+            "difference in points, at any look"
         } else {
-            "difference"
+            "difference, at any look"
         },
         ">p",
+        "fixed size",
+        ">p",
+        ">chance to beat",
+        "verdict",
     ]);
-    if any_look {
-        headings.push(">p at any look");
-    }
-    headings.push("verdict");
-    let mut table = Table::new(&headings);
-    for variant in variants {
+    for variant in list(&metric["variants"]) {
         let mut cells = vec![
             text(variant, "variant").to_owned(),
             counted(&variant["n"]),
             mean(variant, is_rate),
-            interval(&variant["ci"], if is_rate { rate } else { number }),
         ];
         let versus = &variant["vs_control"];
         if versus.is_object() {
-            cells.push(difference(versus, is_rate));
-            cells.push(figure(&versus["p"], p_value));
-            if any_look {
-                cells.push(figure(&versus["always_valid"]["p"], p_value));
-            }
+            let format = if is_rate { points } else { signed };
+            let always = &versus["always_valid"];
+            // One reason is enough where nothing can be had.
+            let known = always["ci"].is_array();
+            let or_dash = |shown: String| if known { shown } else { "–".to_owned() };
+            cells.push(difference(versus, format));
+            cells.push(or_dash(figure(&always["p_adjusted"], p_value)));
+            cells.push(or_dash(interval(&versus["ci"], format)));
+            cells.push(or_dash(figure(&versus["p_adjusted"], p_value)));
+            cells.push(or_dash(figure(&versus["chance_to_beat"], rate)));
             cells.push(match versus["verdict"].as_str() {
                 Some(verdict) => verdict.replace('_', " "),
                 None => missing(&versus["verdict"]),
@@ -130,6 +158,61 @@ fn estimates(metric: &Value) -> Table {
         table.row(cells);
     }
     table
+}
+
+/// What else is known of a metric's arms, a line each: what can be found and when, covariates, clipped values and
+/// repeats.
+pub(super) fn remarks(metric: &Value) -> String {
+    let is_rate = metric["kind"] == "rate";
+    let format = if is_rate { points } else { signed };
+    let mut out = String::new();
+    for variant in list(&metric["variants"]) {
+        let name = plain(text(variant, "variant"));
+        let power = &variant["vs_control"]["power"];
+        if let (Some(effect), Some(relative), Some(worth)) = (
+            power["detectable"].as_f64(),
+            power["detectable_relative"].as_f64(),
+            power["worth_finding"].as_f64(),
+        ) {
+            let _ = write!(
+                out,
+                "{name}: finds differences from {} ({}) on",
+                format(effect).trim_start_matches('+'),
+                percent(relative)
+            );
+            let _ = match power["days_left"].as_f64() {
+                Some(days) if days > 0.0 => {
+                    writeln!(
+                        out,
+                        "; {} in {} more at this traffic",
+                        percent(worth),
+                        days_long(days)
+                    )
+                }
+                Some(_) => writeln!(out, "; {} would be found by now", percent(worth)),
+                None => writeln!(out),
+            };
+        }
+        if let Some(share) = variant["clipped"].as_f64().filter(|share| *share > 0.0) {
+            let _ = writeln!(
+                out,
+                "{name}: {} of the values were clipped to the cap",
+                percent(share)
+            );
+        }
+    }
+    out
+}
+
+/// A number of days for people.
+fn days_long(days: f64) -> String {
+    if days < 1.0 / 24.0 {
+        format!("{:.0} minutes", (days * 1440.0).ceil())
+    } else if days < 2.0 {
+        format!("{:.0} hours", (days * 24.0).ceil())
+    } else {
+        format!("{:.0} days", days.ceil())
+    }
 }
 
 fn mean(variant: &Value, is_rate: bool) -> String {
@@ -143,10 +226,13 @@ fn mean(variant: &Value, is_rate: bool) -> String {
     }
 }
 
-fn difference(versus: &Value, is_rate: bool) -> String {
-    let format = if is_rate { points } else { signed };
+fn difference(versus: &Value, format: fn(f64) -> String) -> String {
     match versus["difference"].as_f64() {
-        Some(difference) => format!("{} {}", format(difference), interval(&versus["ci"], format)),
+        Some(difference) => format!(
+            "{} {}",
+            format(difference),
+            interval(&versus["always_valid"]["ci"], format)
+        ),
         None if versus["undefined"].is_string() => missing(versus),
         None => missing(&versus["difference"]),
     }
@@ -233,8 +319,11 @@ mod tests {
                 {"metric": "resolved", "kind": "rate", "goal": "increase", "primary": true, "variants": [
                     {"variant": "control", "n": 5001, "mean": 0.71, "se": 0.0081, "ci": [0.694, 0.726]},
                     {"variant": "friendly", "n": 4990, "mean": 0.74, "se": 0.008, "ci": [0.724, 0.756],
-                     "vs_control": {"difference": 0.03, "ci": [0.008, 0.052], "p": 0.0086,
-                        "always_valid": {"ci": [-0.004, 0.064], "p": 0.071}, "verdict": "not_yet"}}]},
+                     "vs_control": {"difference": 0.03, "ci": [0.008, 0.052], "p": 0.0086, "p_adjusted": 0.0086,
+                        "always_valid": {"ci": [-0.004, 0.064], "p": 0.071, "p_adjusted": 0.071},
+                        "power": {"detectable": 0.041, "detectable_relative": 0.0577, "worth_finding": 0.05,
+                            "days_left": 2.3},
+                        "chance_to_beat": 0.995, "verdict": "not_yet"}}]},
                 {"metric": "latency_ms", "kind": "mean", "goal": "decrease", "primary": false, "variants": [
                     {"variant": "control", "n": 3, "mean": {"undefined": "collecting"}, "se": {"undefined": "collecting"},
                      "ci": {"undefined": "collecting"}},
@@ -258,9 +347,10 @@ exposures
 sample ratio: ok (p 0.4100)
 
 resolved (rate, goal increase, primary)
-  variant       n  mean ± se       95 % interval     difference in points     p  p at any look  verdict
-  control   5,001  71.00 % ± 0.81  [69.4 %, 72.6 %]
-  friendly  4,990  74.00 % ± 0.80  [72.4 %, 75.6 %]  +3.00 [+0.80, +5.20]  0.0086         0.0710  not yet
+  variant       n  mean ± se       difference in points, at any look    p   fixed size    p    chance to beat  verdict
+  control   5,001  71.00 % ± 0.81
+  friendly  4,990  74.00 % ± 0.80  +3.00 [-0.40, +6.40]  0.0710  [+0.80, +5.20]  0.0086  99.5 %  not yet
+  friendly: finds differences from 4.10 (5.77 %) on; 5 % in 3 days more at this traffic
 
 latency_ms (mean, goal decrease)
 ";
@@ -273,8 +363,8 @@ latency_ms (mean, goal decrease)
             .join("\n");
         assert_eq!(squeeze(&head), squeeze(expected), "{shown}");
         for part in [
-            "control   3  – (collecting)  – (collecting)",
-            "friendly  2  812.5 ± 3.250   [806.0, 819.0]  – (collecting)  –  –",
+            "control   3  – (collecting)",
+            "friendly  2  812.5 ± 3.250   – (collecting)",
             "fallback   at 1.25 times control's rate at the same time  no data  █░░░░░░░░░ 0.12  2.17 %, 41 bad units",
             "friendly: – (no outcomes), 44 bad units",
         ] {

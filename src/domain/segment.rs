@@ -67,6 +67,18 @@ impl SegmentCodes {
 pub struct Segment(pub u8);
 
 impl Segment {
+    /// The segment of a value of the attribute at `place` (below 4).
+    #[must_use]
+    pub fn new(place: usize, value: SegmentValue) -> Self {
+        let code = match value {
+            SegmentValue::Named(value) => u8::try_from(value).map_or(OTHER, |value| value.min(OTHER)),
+            SegmentValue::Other => OTHER,
+            SegmentValue::Missing => MISSING,
+        };
+        #[allow(clippy::cast_possible_truncation, reason = "a place below four")]
+        Self(((place % MOST_SEGMENT_ATTRIBUTES) as u8) << 4 | code)
+    }
+
     /// The place of the attribute.
     #[must_use]
     pub fn attribute(self) -> usize {
@@ -116,6 +128,9 @@ mod tests {
             (3, SegmentValue::Named(13)),
         ];
         assert_eq!(values, expected);
+        for segment in codes.segments(4) {
+            assert_eq!(Segment::new(segment.attribute(), segment.value()), segment);
+        }
         assert_eq!(
             codes.with(0, Some(99)).segments(1).next().unwrap().value(),
             SegmentValue::Other

@@ -6,34 +6,45 @@
 //! found. A figure that cannot be had is a [`Figure::Undefined`] with the reason in its place, never a NaN, a zero or
 //! a p-value of 1.
 //!
-//! In reading order: [`Figure`] is a value or the reason why there is none; `traffic` says who was served and
-//! whether the split was the one asked for; `strata` keeps stretches with different splits apart; `metric` compares
-//! the arms; `guardrail` is the shape of what the guardrails found.
+//! In reading order: [`Figure`] is a value or the reason why there is none; `traffic` says who was served, and
+//! `sample_ratio` whether the split was the one asked for; `strata` keeps stretches with different splits apart;
+//! `comparison` turns the cells of one metric into the figures of `metric`, for a whole experiment, a segment of it or
+//! a file of rows; `correction` makes them fair to many comparisons; `segments` repeats them by value of an attribute;
+//! `guardrail` is the shape of what the guardrails found.
 
+mod comparison;
+mod correction;
 mod figure;
 mod guardrail;
 mod metric;
+mod sample_ratio;
+mod segments;
 mod strata;
 mod traffic;
 
+pub use comparison::{ArmInput, MetricInput, metric_report};
+pub use correction::correct;
 pub use figure::{ByVariant, Figure};
 pub use guardrail::{CandidateStatus, ControlStatus, GuardrailStatus};
-pub use metric::{AlwaysValidFigures, Decision, MetricReport, VariantFigures, VersusControl};
-pub use traffic::{
-    ExposureCounts, OutcomeCounts, SampleRatioReport, SplitVerdict, sample_ratio, served_shares,
-};
+pub use metric::{AlwaysValidFigures, Decision, MetricReport, PowerFigures, VariantFigures, VersusControl};
+pub use sample_ratio::{SampleRatioReport, SplitVerdict, TrafficBalanceReport, UnitsOfArm, sample_ratio};
+pub use segments::SegmentReport;
+pub use strata::Stratum;
+pub use traffic::{ExposureCounts, OutcomeCounts, served_shares};
 
 use crate::{
     collector::arm_counts::ArmCounts,
     domain::{
         Timestamp,
-        experiment::{Experiment, State},
+        experiment::{Experiment, MIN_UNITS, State},
         id::{ArmIndex, Epoch, ExperimentId, Revision, VariantName},
-        metric::Goal,
+        metric::{Goal, MeasureSource},
     },
 };
 use serde::Serialize;
 use std::sync::Arc;
+use strata::arm_inputs;
+use traffic::Arm;
 
 /// The error rate of every interval and verdict: 95 % intervals.
 pub const ALPHA: f64 = 0.05;
@@ -63,8 +74,13 @@ pub struct Report {
     pub outcomes: ByVariant<OutcomeCounts>,
     /// Whether units were split as asked.
     pub srm: SampleRatioReport,
+    /// Whether the arms' units sent alike many requests.
+    pub traffic: Vec<TrafficBalanceReport>,
     /// The declared metrics in the order of the file, then the built-in ones that were reported.
     pub metrics: Vec<MetricReport>,
+    /// The same by value of the attributes that the design names.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub segments: Vec<SegmentReport>,
     /// What the guardrails found.
     pub guardrails: Vec<GuardrailStatus>,
 }
@@ -81,7 +97,9 @@ pub fn report(
 ) -> Report {
     let arms = traffic::arms(experiment, counts);
     let srm = sample_ratio(experiment, counts);
-    let metrics = metric::reports(experiment, &arms);
+    let observed_s = observed_s(experiment, now);
+    let mut metrics = metrics(experiment, &arms, observed_s);
+    correct(&mut metrics);
     let winner = if srm.verdict == Figure::Known(SplitVerdict::Alarm) {
         None
     } else {
@@ -97,9 +115,45 @@ pub fn report(
         exposures: traffic::exposures(&arms),
         outcomes: traffic::outcomes(&arms),
         srm,
+        traffic: sample_ratio::traffic_balance(experiment, &arms),
         metrics,
+        segments: segments::segments(experiment, &arms, observed_s),
         guardrails,
     }
+}
+
+/// The declared metrics in the order of the file, then the built-in ones with data.
+fn metrics<'a>(experiment: &'a Experiment, arms: &[Arm<'a>], observed_s: Option<f64>) -> Vec<MetricReport> {
+    let units = traffic::exposures(arms);
+    let mut reports = Vec::new();
+    for measure in &experiment.measures {
+        if matches!(measure.source, MeasureSource::Above { .. }) {
+            continue;
+        }
+        let units = |arm: &Arm<'_>| units.of(arm.name.as_str()).map_or(0, |counts| counts.units);
+        let arms = arm_inputs(experiment, arms, units, |counts| counts.cell(measure.key));
+        let reported = arms.iter().any(|arm| arm.whole.n > 0);
+        if reported || matches!(measure.source, MeasureSource::Declared { .. }) {
+            reports.push(metric_report(&MetricInput {
+                measure,
+                arms,
+                min_units: experiment.spec.min_units.unwrap_or(MIN_UNITS),
+                observed_s,
+            }));
+        }
+    }
+    reports
+}
+
+/// Seconds in which units were split; none before the first.
+fn observed_s(experiment: &Experiment, now: Timestamp) -> Option<f64> {
+    let begins = experiment.epochs.iter();
+    let ends = begins.clone().skip(1).map(|record| record.since).chain([now]);
+    let splitting = begins.zip(ends).filter(|(record, _)| record.state.splits());
+    let seconds: f64 = splitting
+        .map(|(record, end)| end.duration_since(record.since).as_secs_f64().max(0.0))
+        .sum();
+    (seconds > 0.0).then_some(seconds)
 }
 
 /// The variant with the largest difference in the goal's direction among those that the primary metric calls better.

@@ -5,44 +5,97 @@
 //! comparisons are combined. Epochs with the same split between the two arms are one stratum: there is no such
 //! danger between them, and units that come back after a pause stay one cluster instead of passing for new evidence.
 
-use super::{ALPHA, traffic::Arm};
+use super::{ALPHA, comparison::ArmInput, traffic::Arm};
 use crate::{
-    collector::cells::Cell,
+    collector::{arm_counts::ArmCounts, cells::Cell},
     domain::{
         experiment::Experiment,
-        id::{ArmIndex, Epoch, MetricKey},
+        id::{ArmIndex, Epoch},
     },
+    routing::hash::BUCKETS,
     stats::{
         Undefined,
-        cluster::{ArmSummary, compare},
+        cluster::{ArmSummary, compare, compare_paired},
         difference::{Difference, combine},
     },
 };
+use std::borrow::Cow;
 
 /// Shares closer than this are the same split, computed twice.
-const SAME_SHARE: f64 = 1e-9;
+pub(super) const SAME_SHARE: f64 = 1e-9;
 
-/// Both arms over all epochs with one split between them.
-pub(super) struct Stratum {
-    share: f64,
-    control: Cell,
-    candidate: Cell,
+/// Both arms of a comparison while the split between them was one and the same.
+#[derive(Debug, Clone)]
+pub struct Stratum<'a> {
+    /// The candidate's share of the two arms, in (0, 1).
+    pub share: f64,
+    /// What control reported.
+    pub control: Cow<'a, Cell>,
+    /// What the candidate reported.
+    pub candidate: Cow<'a, Cell>,
+    /// Whether a unit meets both arms, because requests were randomised and not units: then what the arms have in
+    /// common, bucket by bucket, is taken out.
+    pub paired: bool,
 }
 
-/// The strata in which both arms reported the metric, in the order of their first epochs.
-pub(super) fn strata(
+/// What both arms must have before they are compared.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Gate<'a> {
+    /// Whether the metric is a rate, which needs events, and requests without one.
+    pub(super) rate: bool,
+    /// Distinct units on each arm.
+    pub(super) min_units: u32,
+    /// The arms' names, control first.
+    pub(super) names: [&'a str; 2],
+    /// Distinct units behind the arms.
+    pub(super) units: [f64; 2],
+}
+
+/// What a metric's figures are made from: of every arm the cell that `cell` picks, as a whole and by strata against
+/// control, with the units that `units` knows of.
+pub(super) fn arm_inputs<'a>(
     experiment: &Experiment,
-    metric: MetricKey,
-    control: &Arm<'_>,
-    candidate: &Arm<'_>,
-) -> Vec<Stratum> {
-    let mut strata: Vec<Stratum> = Vec::new();
+    arms: &[Arm<'a>],
+    units: impl Fn(&Arm<'a>) -> u64,
+    cell: impl Fn(&'a ArmCounts) -> Option<&'a Cell> + Copy,
+) -> Vec<ArmInput<'a>> {
+    let input = |(index, arm): (usize, &Arm<'a>)| ArmInput {
+        name: arm.name,
+        units: units(arm),
+        whole: whole(arm, cell),
+        strata: if index == 0 {
+            Vec::new()
+        } else {
+            strata(experiment, &arms[0], arm, cell)
+        },
+    };
+    arms.iter().enumerate().map(input).collect()
+}
+
+/// The cell of every epoch, added up.
+fn whole<'a>(arm: &Arm<'a>, cell: impl Fn(&'a ArmCounts) -> Option<&'a Cell>) -> Cow<'a, Cell> {
+    let mut cells = arm.counts.iter().filter_map(|(_, counts)| cell(counts));
+    let mut whole = cells
+        .next()
+        .map_or_else(|| Cow::Owned(Cell::default()), Cow::Borrowed);
+    cells.for_each(|cell| whole.to_mut().merge(cell));
+    whole
+}
+
+/// The strata in which both arms have the cell that `cell` picks, in the order of their first epochs.
+fn strata<'a>(
+    experiment: &Experiment,
+    control: &Arm<'a>,
+    candidate: &Arm<'a>,
+    cell: impl Fn(&'a ArmCounts) -> Option<&'a Cell>,
+) -> Vec<Stratum<'a>> {
+    let mut strata: Vec<Stratum<'_>> = Vec::new();
     for (epoch, counts) in &candidate.counts {
         let of_control = control.counts.iter().find(|(other, _)| other == epoch);
         let (Some(share), Some(theirs), Some(ours)) = (
             share_of(experiment, *epoch, control.index, candidate.index),
-            of_control.and_then(|(_, counts)| counts.cell(metric)),
-            counts.cell(metric),
+            of_control.and_then(|(_, counts)| cell(counts)),
+            cell(counts),
         ) else {
             continue;
         };
@@ -51,13 +104,14 @@ pub(super) fn strata(
             .find(|stratum| (stratum.share - share).abs() < SAME_SHARE)
         {
             Some(stratum) => {
-                stratum.control.merge(theirs);
-                stratum.candidate.merge(ours);
+                stratum.control.to_mut().merge(theirs);
+                stratum.candidate.to_mut().merge(ours);
             }
             None => strata.push(Stratum {
                 share,
-                control: theirs.clone(),
-                candidate: ours.clone(),
+                control: Cow::Borrowed(theirs),
+                candidate: Cow::Borrowed(ours),
+                paired: false,
             }),
         }
     }
@@ -66,7 +120,12 @@ pub(super) fn strata(
 }
 
 /// The candidate's share of the two arms in an epoch; none when one of them had none.
-fn share_of(experiment: &Experiment, epoch: Epoch, control: ArmIndex, candidate: ArmIndex) -> Option<f64> {
+pub(super) fn share_of(
+    experiment: &Experiment,
+    epoch: Epoch,
+    control: ArmIndex,
+    candidate: ArmIndex,
+) -> Option<f64> {
     let shares = &experiment.epoch_record(epoch)?.shares;
     let share = |arm| {
         shares
@@ -83,11 +142,19 @@ fn share_of(experiment: &Experiment, epoch: Epoch, control: ArmIndex, candidate:
 ///
 /// # Errors
 /// Why there is none, of the stratum with the most data.
-pub(super) fn compared(strata: &[Stratum], rate: bool, names: [&str; 2]) -> Result<Difference, String> {
+pub(super) fn compared(strata: &[Stratum<'_>], gate: &Gate<'_>) -> Result<Difference, String> {
+    for (units, name) in gate.units.into_iter().zip(gate.names) {
+        if units.round() < f64::from(gate.min_units) && !strata.is_empty() {
+            return Err(format!(
+                "collecting: {units:.0} units on `{name}`, shown from {}",
+                gate.min_units
+            ));
+        }
+    }
     let mut comparisons = Vec::with_capacity(strata.len());
     let mut missing: Option<(u64, String)> = None;
     for stratum in strata {
-        match stratum.compare(rate, names) {
+        match stratum.compare(gate) {
             Ok(comparison) => comparisons.push(comparison),
             Err(reason) => {
                 let size = stratum.control.n.min(stratum.candidate.n);
@@ -102,20 +169,36 @@ pub(super) fn compared(strata: &[Stratum], rate: bool, names: [&str; 2]) -> Resu
         (true, Some((_, reason))) => Err(reason),
         (true, None) => Err(format!(
             "collecting: nothing was reported on both `{}` and `{}` yet",
-            names[0], names[1]
+            gate.names[0], gate.names[1]
         )),
     }
 }
 
-impl Stratum {
-    fn compare(&self, rate: bool, [control, candidate]: [&str; 2]) -> Result<Difference, String> {
+impl Stratum<'_> {
+    fn compare(&self, gate: &Gate<'_>) -> Result<Difference, String> {
         let ready = |cell: &Cell, name: &str| {
             let arm = summary(cell).map_err(|reason| waiting(reason, name))?;
-            arm.ready(rate).map_err(|reason| waiting(reason, name))?;
+            arm.ready(gate.rate).map_err(|reason| waiting(reason, name))?;
             Ok::<_, String>(arm)
         };
+        let [control, candidate] = gate.names;
         let (control, candidate) = (ready(&self.control, control)?, ready(&self.candidate, candidate)?);
-        compare(&control, &candidate, ALPHA).map_err(|reason| reason.to_string())
+        let test = if self.paired {
+            compare_paired(self.pairs(), ALPHA)
+        } else {
+            compare(&control, &candidate, ALPHA)
+        };
+        test.map_err(|reason| reason.to_string())
+    }
+
+    /// Denominator and numerator of each bucket, on control and on the candidate.
+    fn pairs(&self) -> impl Iterator<Item = ((f64, f64), (f64, f64))> + Clone + '_ {
+        (0..BUCKETS).map(|bucket| {
+            (
+                self.control.buckets.sums(bucket),
+                self.candidate.buckets.sums(bucket),
+            )
+        })
     }
 }
 
@@ -151,7 +234,7 @@ pub(super) fn summary(cell: &Cell) -> Result<ArmSummary, Undefined> {
 /// Haenszel with n_A·n_B/(n_A + n_B), which needs no variance and so exists from the first values on.
 ///
 /// Differences 1 and 2 from 10 and 10, then from 10 and 30 values have weights 5 and 7.5: together 1.6.
-pub(super) fn plain(strata: &[Stratum]) -> Option<(f64, f64)> {
+pub(super) fn plain(strata: &[Stratum<'_>]) -> Option<(f64, f64)> {
     let (mut weights, mut base, mut difference) = (0.0, 0.0, 0.0);
     for stratum in strata {
         let (control, candidate) = (stratum.control.mean()?, stratum.candidate.mean()?);

@@ -1,19 +1,14 @@
-//! Who was served what, and whether the split was the one asked for.
+//! Who was served what.
 
-use super::{ByVariant, Counts, Figure};
+use super::{ByVariant, Counts};
 use crate::{
-    collector::{arm_counts::ArmCounts, units::UnitSample},
+    collector::arm_counts::ArmCounts,
     domain::{
-        experiment::{EpochRecord, Experiment, State},
+        experiment::{Experiment, State},
         id::{ArmIndex, Epoch, VariantName},
     },
-    stats::sample_ratio::{ALARM_P, SampleRatio, chi_square},
 };
 use serde::Serialize;
-use std::collections::{BTreeMap, HashSet};
-
-/// Units an arm must be expected to have before the chi-square approximation holds.
-const LEAST_EXPECTED_UNITS: f64 = 5.0;
 
 /// A variant of the present design with everything counted for what it serves now, while units were split.
 pub(super) struct Arm<'a> {
@@ -125,128 +120,4 @@ pub(super) fn outcomes(arms: &[Arm<'_>]) -> ByVariant<OutcomeCounts> {
         (arm.name.clone(), OutcomeCounts { accepted })
     };
     ByVariant(arms.iter().map(of).collect())
-}
-
-/// Whether the arms got the units they should have.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum SplitVerdict {
-    /// Nothing speaks against it.
-    Ok,
-    /// They did not: p < 0.001 and an arm at least 0.1 % off. No comparison of the arms can be trusted.
-    Alarm,
-}
-
-/// The check of the split.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct SampleRatioReport {
-    /// The probability of a deviation this large under the split asked for.
-    pub p: Figure<f64>,
-    /// What follows from it.
-    pub verdict: Figure<SplitVerdict>,
-}
-
-impl SampleRatioReport {
-    fn new(test: Result<SampleRatio, String>) -> Self {
-        let verdict = test.clone().map(|test| {
-            if test.alarm() {
-                SplitVerdict::Alarm
-            } else {
-                SplitVerdict::Ok
-            }
-        });
-        Self {
-            p: Figure::of(test.map(|test| test.p)),
-            verdict: Figure::of(verdict),
-        }
-    }
-
-    /// How far the evidence of a wrong split has come: ln p / ln 0.001, 0 is none and from 1 on there is an alarm.
-    #[must_use]
-    pub fn evidence_ratio(&self) -> Option<f64> {
-        // p may underflow to 0, whose logarithm is not finite.
-        let ratio = self.p.known()?.max(f64::MIN_POSITIVE).ln() / ALARM_P.ln();
-        let alarm = *self.verdict.known()? == SplitVerdict::Alarm;
-        // A deviation too small to matter is no alarm however many units prove it.
-        Some(if alarm {
-            ratio.max(1.0)
-        } else {
-            ratio.clamp(0.0, 0.999)
-        })
-    }
-}
-
-/// Pearson's chi-square on distinct units over all epochs in which units were split, each with its own shares.
-///
-/// A unit counts in the first epoch it came in, and nowhere else: counted again in every epoch it comes back in, one
-/// accidental surplus would be multiplied by every pause of the experiment. Where more units came than the samples
-/// hold, those below one common hash are counted, which no assignment depends on.
-#[must_use]
-pub fn sample_ratio(experiment: &Experiment, counts: &Counts) -> SampleRatioReport {
-    SampleRatioReport::new(test_split(experiment, counts))
-}
-
-fn test_split(experiment: &Experiment, counts: &Counts) -> Result<SampleRatio, String> {
-    let sample = |epoch, arm| {
-        let found = counts.iter().find(|(key, _)| *key == (epoch, arm));
-        found.map(|(_, counts)| &counts.exposures.units)
-    };
-    let of_epoch = |record: &EpochRecord| {
-        let shares = record.shares.iter();
-        shares
-            .map(|share| (*share, sample(record.epoch, share.arm)))
-            .collect::<Vec<_>>()
-    };
-    let epochs: Vec<_> = experiment
-        .epochs
-        .iter()
-        .filter(|record| record.shares.len() > 1)
-        .map(of_epoch)
-        .filter(|arms| arms.iter().any(|(_, sample)| sample.is_some()))
-        .collect();
-    let samples = epochs.iter().flatten().filter_map(|(_, sample)| *sample);
-    let highest = samples
-        .filter(|sample| !sample.is_exact())
-        .filter_map(|sample| sample.hashes().last().copied())
-        .min()
-        .unwrap_or(u64::MAX);
-    // A single epoch cannot see a unit again.
-    let mut seen = (epochs.len() > 1).then(HashSet::new);
-    let mut first_seen = |sample: &UnitSample| {
-        let mut hashes = sample.hashes();
-        hashes.retain(|hash| *hash <= highest && seen.as_mut().is_none_or(|seen| seen.insert(*hash)));
-        hashes.len() as u64
-    };
-    let mut tally: BTreeMap<ArmIndex, (u64, f64)> = BTreeMap::new();
-    for arms in &epochs {
-        let units: Vec<u64> = arms
-            .iter()
-            .map(|(_, sample)| sample.map_or(0, &mut first_seen))
-            .collect();
-        #[allow(clippy::cast_precision_loss, reason = "counts stay far below 2^53")]
-        let total = units.iter().sum::<u64>() as f64;
-        for ((share, _), units) in arms.iter().zip(units) {
-            let (observed, expected) = tally.entry(share.arm).or_default();
-            *observed += units;
-            *expected += share.share * total;
-        }
-    }
-    tally.retain(|_, (_, expected)| *expected > 0.0);
-    let (observed, expected): (Vec<u64>, Vec<f64>) = tally.into_values().unzip();
-    if expected.len() < 2 {
-        let split = experiment.epochs.iter().any(|record| record.shares.len() > 1);
-        let reason = if split {
-            "no unit was counted yet"
-        } else {
-            "units were never split between two arms"
-        };
-        return Err(reason.to_owned());
-    }
-    let least = expected.iter().copied().fold(f64::INFINITY, f64::min);
-    if least < LEAST_EXPECTED_UNITS {
-        return Err(format!(
-            "collecting: {least:.1} units expected on the smallest arm, judged from {LEAST_EXPECTED_UNITS}"
-        ));
-    }
-    chi_square(&observed, &expected).map_err(|reason| reason.to_string())
 }

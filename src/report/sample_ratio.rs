@@ -1,0 +1,334 @@
+//! Whether the split was the one asked for: by distinct units, and by traffic.
+//!
+//! Two figures with two meanings. The sample ratio counts distinct units: an alarm means that units were lost or
+//! counted on one arm only, and no comparison can be trusted. The traffic balance counts requests: it also moves when a
+//! version really makes people come back more, so it is shown and alarms nobody.
+
+use super::{
+    Counts, Figure,
+    strata::{SAME_SHARE, share_of},
+    traffic::Arm,
+};
+use crate::{
+    collector::units::UnitSample,
+    domain::{
+        experiment::{EpochRecord, Experiment},
+        id::{ArmIndex, VariantName},
+    },
+    routing::hash::BUCKETS,
+    stats::sample_ratio::{
+        ALARM_P, SampleRatio, TrafficBalance, bucket_traffic, chi_square, log_bayes_factor, sequential_p,
+    },
+};
+use serde::Serialize;
+use std::collections::{BTreeMap, HashSet};
+
+/// Units an arm must be expected to have before the chi-square approximation holds.
+const LEAST_EXPECTED_UNITS: f64 = 5.0;
+
+/// How firmly the sequential form believes in the split asked for: as if so many units had been split right before.
+const CONCENTRATION: f64 = 10_000.0;
+
+/// Whether the arms got the units they should have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SplitVerdict {
+    /// Nothing speaks against it.
+    Ok,
+    /// They did not: p < 0.001 and an arm at least 0.1 % off. No comparison of the arms can be trusted.
+    Alarm,
+}
+
+/// The check of the split.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct SampleRatioReport {
+    /// The probability of a deviation this large under the split asked for, when looked at once.
+    pub p: Figure<f64>,
+    /// What follows from it.
+    pub verdict: Figure<SplitVerdict>,
+    /// The p-value that may be looked at all the time: what a monitor should watch.
+    pub always_valid_p: Figure<f64>,
+    /// Distinct units by arm, with how many were expected, over all epochs.
+    pub units: Vec<UnitsOfArm>,
+    #[serde(skip)]
+    log_e: Option<f64>,
+}
+
+/// The distinct units of one arm that the check counted.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct UnitsOfArm {
+    /// The arm.
+    pub variant: VariantName,
+    /// How many came.
+    pub observed: u64,
+    /// How many should have, each epoch with its own shares.
+    pub expected: f64,
+}
+
+impl SampleRatioReport {
+    /// How far the evidence of a wrong split has come, valid at every look: ln E / ln 1000; 0 is none and from 1 on
+    /// there is an alarm.
+    #[must_use]
+    pub fn evidence_ratio(&self) -> Option<f64> {
+        Some((self.log_e? / -ALARM_P.ln()).max(0.0))
+    }
+}
+
+/// The check on distinct units over all epochs in which units were split, each with its own shares.
+///
+/// A unit counts in the first epoch it came in, and nowhere else: counted again in every epoch it comes back in, one
+/// accidental surplus would be multiplied by every pause of the experiment. Where more units came than the samples
+/// hold, those below one common hash are counted, which no assignment depends on.
+#[must_use]
+pub fn sample_ratio(experiment: &Experiment, counts: &Counts) -> SampleRatioReport {
+    let split = FirstSeen::of(experiment, counts);
+    let tally = split.tally();
+    let test = split.test(experiment, &tally);
+    let log_e = split.log_evidence();
+    let verdict = test.clone().map(|test| {
+        if test.alarm() {
+            SplitVerdict::Alarm
+        } else {
+            SplitVerdict::Ok
+        }
+    });
+    let name = |arm: &ArmIndex| experiment.arm_name(*arm).cloned();
+    let units = tally.iter().filter_map(|(arm, (observed, expected))| {
+        Some(UnitsOfArm {
+            variant: name(arm)?,
+            observed: *observed,
+            expected: *expected,
+        })
+    });
+    SampleRatioReport {
+        units: units.collect(),
+        p: Figure::of(test.as_ref().map(|test| test.p)),
+        verdict: Figure::of(verdict),
+        always_valid_p: Figure::of(log_e.ok_or("no unit was counted yet").map(sequential_p)),
+        log_e,
+    }
+}
+
+/// Units by the epoch and arm in which they were first seen.
+struct FirstSeen {
+    epochs: Vec<EpochUnits>,
+    /// How many times the range of hashes that are counted for the sequential form was halved.
+    level: u32,
+}
+
+struct EpochUnits {
+    arms: Vec<ArmUnits>,
+}
+
+#[derive(Clone, Copy)]
+struct ArmUnits {
+    arm: ArmIndex,
+    share: f64,
+    /// Of the units that every sample still holds.
+    units: u64,
+    /// Of those below the present level's fixed bound.
+    below_level: u64,
+}
+
+impl FirstSeen {
+    fn of(experiment: &Experiment, counts: &Counts) -> Self {
+        let sample = |epoch, arm| {
+            let found = counts.iter().find(|(key, _)| *key == (epoch, arm));
+            found.map(|(_, counts)| &counts.exposures.units)
+        };
+        let of_epoch = |record: &EpochRecord| {
+            let shares = record.shares.iter();
+            shares
+                .map(|share| (*share, sample(record.epoch, share.arm)))
+                .collect::<Vec<_>>()
+        };
+        let epochs: Vec<_> = experiment
+            .epochs
+            .iter()
+            .filter(|record| record.shares.len() > 1)
+            .map(of_epoch)
+            .filter(|arms| arms.iter().any(|(_, sample)| sample.is_some()))
+            .collect();
+        let samples = epochs.iter().flatten().filter_map(|(_, sample)| *sample);
+        let highest = samples
+            .filter(|sample| !sample.is_exact())
+            .filter_map(|sample| sample.hashes().last().copied())
+            .min()
+            .unwrap_or(u64::MAX);
+        // Bounds that do not depend on the data: 2⁶⁴, 2⁶³, 2⁶² …; the largest one that the samples reach.
+        let level = (u64::BITS - highest.checked_add(1).map_or(u64::BITS, u64::ilog2)).min(u64::BITS - 1);
+        let bound = u64::MAX >> level;
+        // A single epoch cannot see a unit again.
+        let mut seen = (epochs.len() > 1).then(HashSet::new);
+        let mut first_seen = |sample: &UnitSample| {
+            let mut hashes = sample.hashes();
+            hashes.retain(|hash| *hash <= highest && seen.as_mut().is_none_or(|seen| seen.insert(*hash)));
+            let below = hashes.iter().filter(|hash| **hash <= bound).count();
+            (hashes.len() as u64, below as u64)
+        };
+        let count = |(share, sample): (crate::domain::experiment::ArmShare, Option<&UnitSample>)| {
+            let (units, below_level) = sample.map_or((0, 0), &mut first_seen);
+            ArmUnits {
+                arm: share.arm,
+                share: share.share,
+                units,
+                below_level,
+            }
+        };
+        let mut count = count;
+        let epochs = epochs
+            .into_iter()
+            .map(|arms| EpochUnits {
+                arms: arms.into_iter().map(&mut count).collect(),
+            })
+            .collect();
+        Self { epochs, level }
+    }
+
+    /// Observed and expected units by arm.
+    fn tally(&self) -> BTreeMap<ArmIndex, (u64, f64)> {
+        let mut tally: BTreeMap<ArmIndex, (u64, f64)> = BTreeMap::new();
+        for epoch in &self.epochs {
+            #[allow(clippy::cast_precision_loss, reason = "counts stay far below 2^53")]
+            let total = epoch.arms.iter().map(|arm| arm.units).sum::<u64>() as f64;
+            for arm in &epoch.arms {
+                let (observed, expected) = tally.entry(arm.arm).or_default();
+                *observed += arm.units;
+                *expected += arm.share * total;
+            }
+        }
+        tally.retain(|_, (_, expected)| *expected > 0.0);
+        tally
+    }
+
+    /// Pearson's chi-square.
+    fn test(
+        &self,
+        experiment: &Experiment,
+        tally: &BTreeMap<ArmIndex, (u64, f64)>,
+    ) -> Result<SampleRatio, String> {
+        let (observed, expected): (Vec<u64>, Vec<f64>) = tally.values().copied().unzip();
+        if expected.len() < 2 {
+            let split = experiment.epochs.iter().any(|record| record.shares.len() > 1);
+            let reason = if split {
+                "no unit was counted yet"
+            } else {
+                "units were never split between two arms"
+            };
+            return Err(reason.to_owned());
+        }
+        let least = expected.iter().copied().fold(f64::INFINITY, f64::min);
+        if least < LEAST_EXPECTED_UNITS {
+            return Err(format!(
+                "collecting: {least:.1} units expected on the smallest arm, judged from {LEAST_EXPECTED_UNITS}"
+            ));
+        }
+        chi_square(&observed, &expected).map_err(|reason| reason.to_string())
+    }
+
+    /// ln E against the split asked for: the Dirichlet-multinomial Bayes factor of each split, multiplied.
+    ///
+    /// Units below a bound that does not depend on the data are a fixed sample, and counting its first-seen units is a
+    /// fair game. As the samples fill up the bound is halved again and again; the process of each bound has a weight of
+    /// 1/((i + 1)(i + 2)) in a mixture of which only the present one is still known, so its weight is what the halving
+    /// costs: ln 2 at first, ln 6 once it was halved.
+    fn log_evidence(&self) -> Option<f64> {
+        let mut splits: Vec<Vec<ArmUnits>> = Vec::new();
+        for epoch in &self.epochs {
+            let alike = |split: &&mut Vec<ArmUnits>| {
+                split.len() == epoch.arms.len()
+                    && split.iter().zip(&epoch.arms).all(|(known, new)| {
+                        known.arm == new.arm && (known.share - new.share).abs() < SAME_SHARE
+                    })
+            };
+            match splits.iter_mut().find(alike) {
+                Some(split) => {
+                    for (known, new) in split.iter_mut().zip(&epoch.arms) {
+                        known.below_level += new.below_level;
+                    }
+                }
+                None => splits.push(epoch.arms.clone()),
+            }
+        }
+        let mut log_e = None;
+        for split in splits {
+            let (observed, shares): (Vec<u64>, Vec<f64>) =
+                split.iter().map(|arm| (arm.below_level, arm.share)).unzip();
+            if let Ok(more) = log_bayes_factor(&observed, &shares, CONCENTRATION) {
+                log_e = Some(log_e.unwrap_or(0.0) + more);
+            }
+        }
+        let level = f64::from(self.level);
+        log_e.map(|log_e| log_e - ((level + 1.0) * (level + 2.0)).ln())
+    }
+}
+
+/// The share of requests, not of units, that one candidate got of its and control's.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct TrafficBalanceReport {
+    /// The candidate.
+    pub variant: VariantName,
+    /// Its share of the requests of both arms.
+    pub share: Figure<f64>,
+    /// Its share of their units by design.
+    pub expected: f64,
+    /// The probability of a deviation this large if both arms' units send alike many requests.
+    pub p: Figure<f64>,
+}
+
+/// The traffic of each candidate against control, in the split that carried the most requests.
+pub(super) fn traffic_balance(experiment: &Experiment, arms: &[Arm<'_>]) -> Vec<TrafficBalanceReport> {
+    let Some((control, candidates)) = arms.split_first() else {
+        return Vec::new();
+    };
+    candidates
+        .iter()
+        .filter_map(|arm| balance_of(experiment, control, arm))
+        .collect()
+}
+
+fn balance_of(experiment: &Experiment, control: &Arm<'_>, arm: &Arm<'_>) -> Option<TrafficBalanceReport> {
+    struct Traffic {
+        share: f64,
+        control: Vec<u64>,
+        candidate: Vec<u64>,
+    }
+    let add = |to: &mut Vec<u64>, counts: &[u32]| {
+        to.iter_mut()
+            .zip(counts)
+            .for_each(|(sum, more)| *sum += u64::from(*more));
+    };
+    let mut splits: Vec<Traffic> = Vec::new();
+    for (epoch, counts) in &arm.counts {
+        let of_control = control.counts.iter().find(|(other, _)| other == epoch);
+        let (Some(share), Some((_, base))) =
+            (share_of(experiment, *epoch, control.index, arm.index), of_control)
+        else {
+            continue;
+        };
+        let place = splits
+            .iter()
+            .position(|split| (split.share - share).abs() < SAME_SHARE);
+        let place = place.unwrap_or_else(|| {
+            splits.push(Traffic {
+                share,
+                control: vec![0; BUCKETS],
+                candidate: vec![0; BUCKETS],
+            });
+            splits.len() - 1
+        });
+        add(&mut splits[place].control, &base.exposures.by_bucket);
+        add(&mut splits[place].candidate, &counts.exposures.by_bucket);
+    }
+    let requests = |split: &Traffic| split.control.iter().chain(&split.candidate).sum::<u64>();
+    let split = splits.iter().max_by_key(|split| requests(split))?;
+    let balance = bucket_traffic(&split.control, &split.candidate, split.share);
+    let figure =
+        |of: fn(&TrafficBalance) -> f64| Figure::of(balance.as_ref().map(of).map_err(ToString::to_string));
+    Some(TrafficBalanceReport {
+        variant: arm.name.clone(),
+        share: figure(|balance| balance.share),
+        expected: split.share,
+        p: figure(|balance| balance.p),
+    })
+}
