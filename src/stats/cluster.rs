@@ -251,17 +251,6 @@ pub fn interval(arm: &ArmSummary, alpha: f64) -> Result<(f64, f64), Undefined> {
     ))
 }
 
-/// Placeholder until the function of this name is merged.
-///
-/// # Errors
-/// None.
-pub fn compare_paired<I>(_buckets: I, _alpha: f64) -> Result<Difference, Undefined>
-where
-    I: IntoIterator<Item = ((f64, f64), (f64, f64))>,
-{
-    Err(Undefined::ZeroVariance)
-}
-
 /// The first pass over the clusters.
 struct Totals {
     denominator: f64,
