@@ -21,6 +21,7 @@ pub mod distribution;
 pub mod evidence;
 pub mod lift;
 pub mod moments;
+pub mod multiple_testing;
 pub mod proportion;
 pub mod sample_ratio;
 pub mod sequential;
