@@ -22,6 +22,7 @@ pub mod distribution;
 pub mod evidence;
 pub mod lift;
 pub mod moments;
+pub mod multiple_testing;
 pub mod occupancy;
 pub mod power;
 pub mod proportion;

@@ -8,6 +8,7 @@
 )]
 
 mod harness;
+mod multiple_testing;
 mod proportions;
 mod ratio_cluster;
 mod sequential;
