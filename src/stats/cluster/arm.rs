@@ -39,6 +39,10 @@ pub struct ArmSummary {
     pub clusters: u64,
     /// How many clusters have S_b ≠ 0.
     pub clusters_with_events: u64,
+    /// How many clusters have S_b ≠ N_b: of a rate, those with a request without the event.
+    pub clusters_with_misses: u64,
+    /// The largest part one cluster has in `q`, in [0, 1]; 0 where `q` is.
+    pub largest_part: f64,
 }
 
 impl ArmSummary {
@@ -90,6 +94,7 @@ impl ArmSummary {
         let mut pair_products = 0.0;
         let mut leverage_sum = 0.0;
         let mut magnitude = 0.0;
+        let mut largest = 0.0f64;
         for (denominator, numerator) in clusters {
             let rest = (n - denominator) / n;
             if rest <= 0.0 {
@@ -100,7 +105,9 @@ impl ArmSummary {
                 });
             }
             let residual = numerator - mean * denominator;
-            q += residual * residual / rest;
+            let part = residual * residual / rest;
+            q += part;
+            largest = largest.max(part);
             let share = denominator / n;
             share_squares += share * share;
             let leverage = share * share / rest;
@@ -110,6 +117,7 @@ impl ArmSummary {
         }
         if finite("the variance of the clusters", q)? <= ROUNDING * ROUNDING * magnitude {
             q = 0.0;
+            largest = 0.0;
         }
         let se = q.sqrt() / n;
         let dof = (1.0 / (share_squares + 2.0 * pair_products)).min(totals.clusters as f64 - 1.0);
@@ -123,11 +131,14 @@ impl ArmSummary {
             n_eff: finite("the effective clusters", 1.0 / share_squares)?,
             clusters: totals.clusters,
             clusters_with_events: totals.with_events,
+            clusters_with_misses: totals.with_misses,
+            largest_part: if q > 0.0 { largest / q } else { 0.0 },
         })
     }
 
     /// Whether the arm has enough behind it to be shown: 30 effective clusters, and for a rate (`rate` =
-    /// true) 10 clusters with an event. Below that, variances err in the harmful direction.
+    /// true) 10 clusters with an event and 10 with a request without one. Below that, variances err in the harmful
+    /// direction.
     ///
     /// # Errors
     /// [`Undefined::Collecting`] with what is missing.
@@ -152,6 +163,14 @@ impl ArmSummary {
         if rate && self.clusters_with_events < SHOWN_FROM_EVENTS {
             let have = self.clusters_with_events as f64;
             let (what, needed) = ("clusters with an event", SHOWN_FROM_EVENTS as f64);
+            return Err(Undefined::Collecting { what, have, needed });
+        }
+        if rate && self.clusters_with_misses < SHOWN_FROM_EVENTS {
+            let have = self.clusters_with_misses as f64;
+            let (what, needed) = (
+                "clusters with a request without the event",
+                SHOWN_FROM_EVENTS as f64,
+            );
             return Err(Undefined::Collecting { what, have, needed });
         }
         Ok(())
@@ -191,6 +210,7 @@ pub(super) struct Totals {
     pub(super) numerator: f64,
     clusters: u64,
     with_events: u64,
+    with_misses: u64,
 }
 
 impl Totals {
@@ -200,6 +220,7 @@ impl Totals {
             numerator: 0.0,
             clusters: 0,
             with_events: 0,
+            with_misses: 0,
         };
         // Neumaier's running correction: large sums of either sign must not cost the ratio its last digits.
         let mut correction = 0.0;
@@ -230,6 +251,7 @@ impl Totals {
             totals.denominator += denominator;
             totals.clusters += u64::from(denominator != 0.0 || numerator != 0.0);
             totals.with_events += u64::from(numerator != 0.0);
+            totals.with_misses += u64::from(numerator != denominator);
         }
         finite("the sum of numerators", totals.numerator)?;
         finite("the sum of denominators", totals.denominator)?;
