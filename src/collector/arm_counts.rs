@@ -74,12 +74,6 @@ impl ArmCounts {
             .map(|(_, cell)| cell)
     }
 
-    /// Placeholder until segments are counted.
-    #[must_use]
-    pub fn segment_cell(&self, _: MetricKey, _: crate::domain::segment::Segment) -> Option<&Cell> {
-        None
-    }
-
     /// Where the cell of a metric is, created when it is new.
     #[inline]
     pub(super) fn place(&mut self, metric: MetricKey) -> usize {

@@ -15,7 +15,6 @@
 //! Conventions: control is A, treatment is B, every difference is B − A and every lift B/A − 1. `alpha` is
 //! the two-sided error rate, in (0, 1). Evidence is kept as natural logarithms.
 
-pub mod bayesian;
 pub mod cluster;
 pub mod difference;
 pub mod distribution;
