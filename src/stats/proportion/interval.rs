@@ -175,7 +175,8 @@ mod tests {
             let (low, high) = wald(&a, &b, alpha).unwrap();
             prop_assert!(low <= seen && seen <= high);
             let (low, high) = agresti_caffo(&a, &b, alpha).unwrap();
-            prop_assert!(low < high && low.is_finite() && high.is_finite());
+            // With 1e19 units the width can be less than a float next to 1 can show.
+            prop_assert!(low <= high && low.is_finite() && high.is_finite());
             // Exchanging the arms turns every interval round.
             let (other_low, other_high) = newcombe(&b, &a, alpha).unwrap();
             let (low, high) = newcombe(&a, &b, alpha).unwrap();
