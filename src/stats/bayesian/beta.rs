@@ -219,13 +219,14 @@ pub(super) struct Point {
     slope: f64,
 }
 
-/// Edges with more of them between, so that no panel is wide where the curve from rates near 0 to rates near
-/// 1 bends. That of one belief and of another with 1e18 units bend at most ln 1e18 from their peaks; further
-/// out, log-densities are straight lines.
+/// Edges, in order, with more of them between, so that no panel is wide where the curve from rates near 0 to
+/// rates near 1 bends. Two beliefs with at most 1e15 units bend within 130 of either's peak on the scale of
+/// log-odds; further out, log-densities are straight lines.
 pub(super) fn split(edges: Vec<f64>) -> Vec<f64> {
     const WIDEST: f64 = 2.0;
     const BENT: f64 = 160.0;
     let mut finer = edges;
+    finer.sort_by(f64::total_cmp);
     let lattice = (0..=(2.0 * BENT / WIDEST) as u32).map(|k| f64::from(k) * WIDEST - BENT);
     if let (Some(&first), Some(&last)) = (finer.first(), finer.last()) {
         finer.extend(lattice.filter(|&edge| first < edge && edge < last));

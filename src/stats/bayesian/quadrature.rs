@@ -7,8 +7,8 @@ use std::f64::consts::PI;
 /// Nodes of a panel. 16 integrate polynomials of degree 31 exactly.
 pub(super) const NODES: usize = 16;
 
-/// The rule on [−1, 1]: Golub & Welsch (1969), doi:10.1090/S0025-5718-69-99647-1, but with the nodes as roots
-/// of the Legendre polynomial by Newton's method, Abramowitz & Stegun (1964), 25.4.29.
+/// The rule on [−1, 1]: Abramowitz & Stegun (1964), 25.4.29, with the roots of the Legendre polynomial by
+/// Newton's method.
 pub(super) struct Rule {
     /// The nodes, rising.
     pub(super) nodes: [f64; NODES],
