@@ -7,6 +7,7 @@
     reason = "clippy takes the helpers of an integration test for production code"
 )]
 
+mod bayes;
 mod harness;
 mod multiple_testing;
 mod proportions;

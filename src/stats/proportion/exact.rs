@@ -6,7 +6,7 @@
 use super::super::Undefined;
 use super::Proportion;
 
-/// Units of both arms together up to which the exact test is computed: it takes a few milliseconds there, and
+/// Units of both arms together up to which the exact test is computed: it takes about a millisecond there, and
 /// above it the z test of the same counts gives the same answer.
 pub const LARGEST_TABLE: u64 = 1_000_000_000;
 
@@ -19,8 +19,9 @@ const NEGLIGIBLE: f64 = 1e-24;
 /// With m events in both arms, control has k of them with probability ∝ C(n_A, k)·C(n_B, m − k): Fisher
 /// (1935), "The logic of inductive inference", doi:10.2307/2342435; two sides by likelihood as Freeman &
 /// Halton (1951), doi:10.1093/biomet/38.1-2.141. Summed from the observed table outwards by the ratios of
-/// neighbours, so the time grows with the standard deviation of k and not with the counts: under 10 ms for
-/// every table up to [`LARGEST_TABLE`]. Tables equal up to the rounding of those ratios count as equal.
+/// neighbours, so the time grows with the standard deviation of k and not with the counts: about a
+/// millisecond for the slowest table up to [`LARGEST_TABLE`]. Tables equal up to the rounding of those ratios
+/// count as equal.
 ///
 /// The p-value is careful: with few events its true error rate is far below its nominal one. When every unit
 /// had an event there is only the observed table, and its probability is 1.
@@ -225,7 +226,9 @@ mod tests {
         ) {
             let events = |n: u64, share: f64| (n as f64 * share) as u64;
             let (x_a, x_b) = (events(n_a, share_a), events(n_b, share_b));
-            prop_assume!(x_a + x_b > 0);
+            if x_a + x_b == 0 {
+                return Ok(());
+            }
             let p = fisher(x_a, n_a, x_b, n_b);
             prop_assert!((0.0..=1.0).contains(&p));
             prop_assert!((fisher(x_b, n_b, x_a, n_a) - p).abs() <= 1e-9 * p);

@@ -36,12 +36,12 @@ pub fn wilson(events: u64, n: u64, alpha: f64) -> Result<(f64, f64), Undefined> 
 ///
 /// It is 0 when both rates are 0 or 1, which is a defect of the formula and no certainty. Source: Newcombe
 /// (1998), method 1, doi:10.1002/(SICI)1097-0258(19980430)17:8<873::AID-SIM779>3.0.CO;2-I. 120 of 1000 and
-/// 150 of 1000: 0.0152791.
+/// 150 of 1000: 0.0152676.
 ///
 /// ```
 /// use serin::stats::proportion::{Proportion, unpooled_se};
 /// let se = unpooled_se(&Proportion::new(120, 1000)?, &Proportion::new(150, 1000)?);
-/// assert!((se - 0.015_279_070_652_360).abs() < 1e-14);
+/// assert!((se - 0.015_267_612_779_999_4).abs() < 1e-14);
 /// # Ok::<(), serin::stats::Undefined>(())
 /// ```
 pub fn unpooled_se(control: &Proportion, treatment: &Proportion) -> f64 {
@@ -53,7 +53,7 @@ pub fn unpooled_se(control: &Proportion, treatment: &Proportion) -> f64 {
 /// [`unpooled_se`].
 ///
 /// Not cut off at ±1, and without any width when both rates are 0 or 1. Source as for [`unpooled_se`]. 120 of
-/// 1000 and 150 of 1000 at 95 %: 0.03 ± 0.029946.
+/// 1000 and 150 of 1000 at 95 %: 0.03 ± 0.029924.
 ///
 /// # Errors
 /// [`Undefined::OutOfDomain`] for `alpha` outside (0, 1).
@@ -61,7 +61,7 @@ pub fn unpooled_se(control: &Proportion, treatment: &Proportion) -> f64 {
 /// ```
 /// use serin::stats::proportion::{Proportion, wald};
 /// let (low, high) = wald(&Proportion::new(120, 1000)?, &Proportion::new(150, 1000)?, 0.05)?;
-/// assert!((low - 0.000_053_571_802).abs() < 1e-11 && (high - 0.059_946_428_198).abs() < 1e-11);
+/// assert!((low - 0.000_076_028_821_298).abs() < 1e-14 && (high - 0.059_923_971_178_702).abs() < 1e-14);
 /// # Ok::<(), serin::stats::Undefined>(())
 /// ```
 pub fn wald(control: &Proportion, treatment: &Proportion, alpha: f64) -> Result<(f64, f64), Undefined> {
@@ -77,7 +77,7 @@ pub fn wald(control: &Proportion, treatment: &Proportion, alpha: f64) -> Result<
 /// d − √((p_B − l_B)² + (u_A − p_A)²) to d + √((u_B − p_B)² + (p_A − l_A)²): Newcombe (1998), "Interval
 /// estimation for the difference between independent proportions", method 10,
 /// doi:10.1002/(SICI)1097-0258(19980430)17:8<873::AID-SIM779>3.0.CO;2-I. 48 of 80 and 56 of 70 at 95 %:
-/// (0.052412, 0.333883).
+/// (0.052431, 0.333873).
 ///
 /// # Errors
 /// [`Undefined::OutOfDomain`] for `alpha` outside (0, 1).
@@ -85,7 +85,7 @@ pub fn wald(control: &Proportion, treatment: &Proportion, alpha: f64) -> Result<
 /// ```
 /// use serin::stats::proportion::{Proportion, newcombe};
 /// let (low, high) = newcombe(&Proportion::new(48, 80)?, &Proportion::new(56, 70)?, 0.05)?;
-/// assert!((low - 0.052_4).abs() < 1e-4 && (high - 0.333_9).abs() < 1e-4);
+/// assert!((low - 0.052_431_472_402_4).abs() < 1e-12 && (high - 0.333_872_654_036_9).abs() < 1e-12);
 /// # Ok::<(), serin::stats::Undefined>(())
 /// ```
 pub fn newcombe(control: &Proportion, treatment: &Proportion, alpha: f64) -> Result<(f64, f64), Undefined> {
@@ -175,7 +175,8 @@ mod tests {
             let (low, high) = wald(&a, &b, alpha).unwrap();
             prop_assert!(low <= seen && seen <= high);
             let (low, high) = agresti_caffo(&a, &b, alpha).unwrap();
-            prop_assert!(low < high && low.is_finite() && high.is_finite());
+            // With 1e19 units the width can be less than a float next to 1 can show.
+            prop_assert!(low <= high && low.is_finite() && high.is_finite());
             // Exchanging the arms turns every interval round.
             let (other_low, other_high) = newcombe(&b, &a, alpha).unwrap();
             let (low, high) = newcombe(&a, &b, alpha).unwrap();

@@ -85,7 +85,7 @@ impl Proportion {
 /// # Ok::<(), serin::stats::Undefined>(())
 /// ```
 pub fn difference(control: &Proportion, treatment: &Proportion) -> f64 {
-    crossed(control, treatment) / control.n as f64 / treatment.n as f64
+    crossed(control, treatment) / (control.n as f64 * treatment.n as f64)
 }
 
 /// x_B·n_A − x_A·n_B, rounded once.

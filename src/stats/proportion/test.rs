@@ -32,7 +32,7 @@ pub struct ZTest {
 /// Levin & Paik (2003), "Statistical methods for rates and proportions", section 3.2,
 /// doi:10.1002/0471445428. Good from about five expected events per arm.
 ///
-/// Worked number: 120 of 1000 and 150 of 1000 have z = 0.03/√(0.135·0.865·0.002) = 1.9631, p = 0.0496.
+/// Worked number: 120 of 1000 and 150 of 1000 have z = 0.03/√(0.135·0.865·0.002) = 1.9630, p = 0.0496.
 ///
 /// # Errors
 /// [`Undefined::ZeroVariance`] when no unit or every unit had an event.
