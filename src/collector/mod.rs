@@ -15,6 +15,7 @@ mod duplicates;
 mod entry;
 mod examples;
 pub mod exposures;
+pub mod fold;
 #[cfg(test)]
 mod full_disk;
 pub mod guard;
