@@ -10,7 +10,7 @@
 //! [`difference`] what a comparison of two arms says, and how epochs are combined; [`lift`] the same relative
 //! to control; [`sequential`] the form that may be looked at every day; [`evidence`] the guardrail's test;
 //! [`sample_ratio`] the check that the split was the one asked for; [`proportion`] one rate of independent
-//! units.
+//! units; [`quantile`] a sketch of a distribution, and the quantiles read from it.
 //!
 //! Conventions: control is A, treatment is B, every difference is B − A and every lift B/A − 1. `alpha` is
 //! the two-sided error rate, in (0, 1). Evidence is kept as natural logarithms.
@@ -22,6 +22,7 @@ pub mod evidence;
 pub mod lift;
 pub mod moments;
 pub mod proportion;
+pub mod quantile;
 pub mod sample_ratio;
 pub mod sequential;
 

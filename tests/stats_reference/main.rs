@@ -9,6 +9,7 @@
 
 mod harness;
 mod proportions;
+mod quantiles;
 mod ratio_cluster;
 mod sequential;
 mod srm;
