@@ -56,6 +56,7 @@ impl Fold {
         self.counts.fold(self.last, entry, &self.intake)?;
         // As the writer does after each entry; here nobody stores them.
         self.counts.take_dirty().for_each(drop);
+        self.counts.take_dirty_chunks().for_each(drop);
         Ok(())
     }
 
