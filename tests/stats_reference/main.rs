@@ -11,6 +11,7 @@ mod bayes;
 mod harness;
 mod multiple_testing;
 mod proportions;
+mod quantiles;
 mod ratio_cluster;
 mod sequential;
 mod srm;
