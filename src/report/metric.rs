@@ -47,6 +47,9 @@ pub struct VariantFigures {
     /// How many times larger the variance is than if every request were a unit of its own: one request counts as
     /// 1/`design_effect`.
     pub design_effect: Figure<f64>,
+    /// The share of the variance that comes from the one bucket with the most: from 0.1 on a single unit may rule the
+    /// comparison, and the metric wants a cap.
+    pub heaviest_bucket: Figure<f64>,
     /// The share of values that were clipped to the metric's cap; none for a metric without one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub clipped: Option<f64>,

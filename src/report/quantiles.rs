@@ -54,7 +54,10 @@ pub(super) fn of_arm(arm: Distribution<'_>) -> Vec<QuantileFigures> {
 }
 
 /// The differences of the quantiles of two arms.
-pub(super) fn differences(control: Distribution<'_>, arm: Distribution<'_>) -> Vec<QuantileDifferenceFigures> {
+pub(super) fn differences(
+    control: Distribution<'_>,
+    arm: Distribution<'_>,
+) -> Vec<QuantileDifferenceFigures> {
     let of = |q| {
         let effects = (control.design_effect, arm.design_effect);
         let difference = quantile::compare(control.sketch, arm.sketch, q, ALPHA, effects);

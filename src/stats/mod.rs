@@ -19,6 +19,7 @@
 
 pub mod bayesian;
 pub mod cluster;
+pub mod cuped;
 pub mod difference;
 pub mod distribution;
 pub mod evidence;
