@@ -10,17 +10,20 @@
 //! [`difference`] what a comparison of two arms says, and how epochs are combined; [`lift`] the same relative
 //! to control; [`sequential`] the form that may be looked at every day; [`evidence`] the guardrail's test;
 //! [`sample_ratio`] the check that the split was the one asked for; [`proportion`] one rate of independent
-//! units; [`quantile`] a sketch of a distribution, and the quantiles read from it.
+//! units; [`quantile`] a sketch of a distribution, and the quantiles read from it; [`cuped`] a comparison
+//! sharpened by what was known before; [`power`] how much traffic an answer needs.
 //!
 //! Conventions: control is A, treatment is B, every difference is B − A and every lift B/A − 1. `alpha` is
 //! the two-sided error rate, in (0, 1). Evidence is kept as natural logarithms.
 
 pub mod cluster;
+pub mod cuped;
 pub mod difference;
 pub mod distribution;
 pub mod evidence;
 pub mod lift;
 pub mod moments;
+pub mod power;
 pub mod proportion;
 pub mod quantile;
 pub mod sample_ratio;

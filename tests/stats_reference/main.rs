@@ -7,7 +7,9 @@
     reason = "clippy takes the helpers of an integration test for production code"
 )]
 
+mod cuped;
 mod harness;
+mod power;
 mod proportions;
 mod quantiles;
 mod ratio_cluster;

@@ -42,7 +42,7 @@ impl Sketch {
     /// costs it coverage. An end is absent when the values do not reach that far. It is **per request and
     /// ignores repeats of a unit**, except through `design_effect` ≥ 1 (1 for none), as described there.
     ///
-    /// The median of 1 to 100 lies between the 40th and the 61st value: 39.5 to 61.5 as read.
+    /// The median of 1 to 100 lies between the 40th and the 61st value: 39.78 to 61.57 as read.
     ///
     /// # Errors
     /// Those of [`order_interval`].

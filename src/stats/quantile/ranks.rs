@@ -7,7 +7,7 @@ use std::f64::consts::PI;
 
 use statrs::function::gamma::ln_gamma;
 
-use super::super::distribution::normal_quantile;
+use super::super::distribution::{deviance, normal_quantile};
 use super::super::{Undefined, check_alpha};
 
 /// The variance of a binomial from which its quantile is taken from an expansion: it is right to one rank,
@@ -168,27 +168,6 @@ fn stirling_error(x: f64) -> f64 {
     let square = 1.0 / (x * x);
     let tail = 1.0 / 1260.0 - square * (1.0 / 1680.0 - square / 1188.0);
     (1.0 / 12.0 - square * (1.0 / 360.0 - square * tail)) / x
-}
-
-/// x ln(x/m) + m − x, which is small when x is near m.
-fn deviance(x: f64, m: f64) -> f64 {
-    let ratio = (x - m) / (x + m);
-    if ratio.abs() >= 0.1 {
-        return x * (x / m).ln() + m - x;
-    }
-    // ln(x/m) = 2 artanh((x − m)/(x + m)), whose first term goes with m − x.
-    let square = ratio * ratio;
-    let mut power = 2.0 * x * ratio;
-    let mut sum = (x - m) * ratio;
-    for j in 1..60 {
-        power *= square;
-        let next = sum + power / f64::from(2 * j + 1);
-        if next == sum {
-            break;
-        }
-        sum = next;
-    }
-    sum
 }
 
 #[cfg(test)]

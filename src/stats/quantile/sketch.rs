@@ -148,7 +148,7 @@ impl Sketch {
     /// The `q`-quantile for `q` in [0, 1]: the value at the nearest rank ⌈qn⌉, within 1 % of it.
     ///
     /// A bin from l to u is read as 2lu/(l + u), whose relative error is the same at both ends: Masson et al.
-    /// (2019), lemma 2. The first and the last rank are exact. The median of 1, 2 and 4 reads 1.9886.
+    /// (2019), lemma 2. The first and the last rank are exact. The median of 1, 2 and 4 reads 2.0200.
     ///
     /// # Errors
     /// [`Undefined::InsufficientData`] for an empty sketch; [`Undefined::OutOfDomain`] for `q` outside
