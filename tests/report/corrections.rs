@@ -5,6 +5,7 @@ use serde_json::json;
 use serin::{
     report::{Decision, Figure},
     routing::hash::mix,
+    stats::power::{Goal, progress::detectable_always_valid},
 };
 
 /// Control and two candidates, one primary and two other metrics.
@@ -218,9 +219,18 @@ fn what_can_be_found_and_when() {
         .days_left
         .clone();
     let days = *days.known().unwrap();
-    // The error falls with the root of the traffic; the critical value moves a little on the way.
-    let wanted = (detectable / (0.05 * base)).powi(2) - 1.0;
-    assert!((days / wanted - 1.0).abs() < 0.15, "{days} {wanted}");
+    // One day has passed, and the error falls with the root of the traffic.
+    let versus = case.versus("resolved");
+    let se = versus.difference.known().unwrap() / versus.t.known().unwrap() / (1.0 + days).sqrt();
+    let (goal, worth) = (
+        Goal {
+            alpha: 0.05,
+            power: 0.8,
+        },
+        0.05 * base,
+    );
+    let found = detectable_always_valid(se, worth, goal).unwrap();
+    assert!((found / worth - 1.0).abs() < 1e-6, "{days} {found} {worth}");
 }
 
 #[test]
