@@ -10,6 +10,7 @@ use serin::{
         exposures::{DEPLOYED, DecisionRecord, NO_EXPERIMENT},
         intake::Intake,
         observation::{Observation, RawOutcome, RawValue},
+        series::{Series, Window},
         totals::{DecisionKey, OutcomeKey, OutcomeResult},
     },
     domain::{
@@ -935,7 +936,9 @@ fn child_that_gets_killed() {
         .build()
         .unwrap();
     runtime.block_on(async {
-        let clock = Clock::Manual(ManualClock::at(at(150)));
+        // Each life begins at the same time and goes through many hours, so clocks jump back as well.
+        let manual = ManualClock::at(at(150));
+        let clock = Clock::Manual(manual.clone());
         let options = CollectorOptions {
             checkpoint_every: Duration::from_millis(20),
             checkpoint_bytes: 2_000,
@@ -944,21 +947,22 @@ fn child_that_gets_killed() {
         let collector = open(Path::new(&folder), clock, intake(), options);
         let mut tasks = tokio::task::JoinSet::new();
         for task in 0..8 {
-            let collector = collector.clone();
-            tasks.spawn(async move { send_forever(&collector, task).await });
+            let (collector, clock) = (collector.clone(), manual.clone());
+            tasks.spawn(async move { send_forever(&collector, &clock, task).await });
         }
         // They only end by failing.
         tasks.join_next().await.unwrap().unwrap();
     });
 }
 
-async fn send_forever(collector: &Collector, task: u32) {
+async fn send_forever(collector: &Collector, clock: &ManualClock, task: u32) {
     let mut next = count_seen(collector, task).await + 1;
     loop {
         collector.submit(vec![numbered(task, next)]).await.unwrap();
         let mut out = std::io::stdout().lock();
         writeln!(out, "acknowledged {task} {next}").unwrap();
         out.flush().unwrap();
+        clock.advance(Duration::from_secs(100));
         next += 1;
     }
 }
@@ -1020,6 +1024,25 @@ fn kill_9_loses_nothing_acknowledged_and_counts_nothing_twice() {
     let values: u64 = arms.iter().map(|(_, counts)| counts.cell(SCORE).unwrap().n).sum();
     assert_eq!(counted, values);
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    // The minutes have the same as the cells, each of them once.
+    let window = Window {
+        from: second(0) / 60,
+        to: second(86_400) / 60,
+        step: 60,
+    };
+    let found = runtime.block_on(collector.series(ONE, None, window)).unwrap();
+    assert!(found.rows[0].points.len() > 2, "no hour was ever finished");
+    for series in [Series::Outcomes, Series::Metric(SCORE)] {
+        let rows = found.rows.iter().filter(|row| row.series == series);
+        let n: u64 = rows.flat_map(|row| &row.points).map(|point| point.n).sum();
+        assert_eq!(n, counted, "{series:?}");
+    }
+    let sketched: u64 = found
+        .rows
+        .iter()
+        .filter_map(|row| Some(row.sketch.as_ref()?.count()))
+        .sum();
+    assert_eq!(sketched, counted);
     let mut seen = 0;
     for (task, acknowledged) in (0..).zip(acknowledged) {
         let first_new = runtime.block_on(count_seen(&collector, task));
