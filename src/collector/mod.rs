@@ -22,6 +22,7 @@ mod id_marks;
 pub mod intake;
 mod keyed;
 pub mod observation;
+pub mod offline;
 mod receipt_marks;
 mod row_key;
 mod shared;
