@@ -1,8 +1,9 @@
 //! What a person types: `serin` and its commands.
 //!
 //! Owns the arguments, the words a person reads and the exit codes; decides nothing about prompts or experiments.
-//! `serve` and `demo` start the server in this process, `validate` reads files, `simulate` asks nobody, every other command asks a running
-//! server over HTTP. Only this module and `main` write to standard output and standard error. Called by `main`.
+//! `serve` and `demo` start the server in this process, `validate` reads files, `simulate` asks nobody, every other
+//! command asks a running server over HTTP. Only this module and `main` write to standard output and standard error.
+//! Called by `main`.
 //!
 //! Exit codes: 0 done, 1 refused or failed (why on standard error), 2 wrong usage.
 

@@ -10,7 +10,7 @@ use crate::simulation::{
     tally::{TOLERANCE, Unit},
     traffic::MODEL,
 };
-use anyhow::Result;
+use anyhow::{Result, anyhow};
 use clap::builder::PossibleValue;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
@@ -26,6 +26,9 @@ pub(super) struct Simulate {
     /// Only these studies [default: all]
     #[arg(long, value_name = "STUDY")]
     study: Vec<Study>,
+    /// Only cases with this text in their names
+    #[arg(long, value_name = "TEXT")]
+    case: Option<String>,
     /// Runs of each case [default: as many as its figures need]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
     runs: Option<u64>,
@@ -68,6 +71,7 @@ pub(super) fn run(simulate: &Simulate, json: bool) -> Result<()> {
     let plan = Plan {
         seed: simulate.seed,
         size: simulate.size(),
+        only: simulate.case.as_deref(),
         threads: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
         progress: &progress,
     };
@@ -82,6 +86,12 @@ pub(super) fn run(simulate: &Simulate, json: bool) -> Result<()> {
         rows.extend(study.run(&plan)?);
     }
     bar.finish_and_clear();
+    if rows.is_empty() {
+        return Err(anyhow!(
+            "no case of these studies has `{}` in its name",
+            simulate.case.as_deref().unwrap_or_default()
+        ));
+    }
     let missed = rows.iter().filter(|row| row.holds == Some(false)).count();
     if json {
         output::print_json(&json!({
@@ -119,33 +129,15 @@ fn shown(simulate: &Simulate, studies: &[Study], rows: &[Row], missed: usize) ->
         simulate.runs_in_words()
     );
     for study in studies {
-        let mut table = Table::new(&[
-            "case", "metric", "figure", ">runs", ">without", ">found", ">±", ">nominal", "bound", "",
-            ">naively",
-        ]);
-        for row in rows.iter().filter(|row| row.study == *study) {
-            let figure = |value: f64| written(value, row.unit);
-            table.row([
-                row.case.clone(),
-                row.metric.unwrap_or_default().to_owned(),
-                row.figure.to_owned(),
-                count(row.runs),
-                if row.without == 0 {
-                    String::new()
-                } else {
-                    count(row.without)
-                },
-                figure(row.value),
-                figure(row.error),
-                row.nominal.map(figure).unwrap_or_default(),
-                bound(row.bound, figure),
-                match row.holds {
-                    Some(true) => "ok".to_owned(),
-                    Some(false) => "MISSED".to_owned(),
-                    None => String::new(),
-                },
-                row.naively.map(figure).unwrap_or_default(),
-            ]);
+        let rows: Vec<&Row> = rows.iter().filter(|row| row.study == *study).collect();
+        let columns: Vec<&Column> = COLUMNS
+            .iter()
+            .filter(|(_, cell)| rows.iter().any(|row| !cell(row).is_empty()))
+            .collect();
+        let headings: Vec<&str> = columns.iter().map(|(heading, _)| *heading).collect();
+        let mut table = Table::new(&headings);
+        for row in rows {
+            table.row(columns.iter().map(|(_, cell)| cell(row)));
         }
         let _ = write!(out, "\n{}: {}\n", study.name(), study.question());
         if let Some(naively) = study.naively() {
@@ -167,20 +159,53 @@ fn shown(simulate: &Simulate, studies: &[Study], rows: &[Row], missed: usize) ->
     out
 }
 
+/// A heading and what stands below it.
+type Column = (&'static str, fn(&Row) -> String);
+
+/// The columns of a study's table; those without any text are left out.
+const COLUMNS: [Column; 11] = [
+    ("case", |row| row.case.clone()),
+    ("metric", |row| row.metric.unwrap_or_default().to_owned()),
+    ("figure", |row| row.figure.to_owned()),
+    (">runs", |row| count(row.runs)),
+    (">without", |row| match row.without {
+        0 => String::new(),
+        without => count(without),
+    }),
+    (">found", |row| written(row.value, row.unit)),
+    (">±", |row| written(row.error, row.unit)),
+    (">nominal", |row| {
+        row.nominal
+            .map_or_else(String::new, |nominal| written(nominal, row.unit))
+    }),
+    (">bound", bound),
+    ("", |row| match row.holds {
+        Some(true) => "ok".to_owned(),
+        Some(false) => "MISSED".to_owned(),
+        None => String::new(),
+    }),
+    (">naively", |row| {
+        row.naively
+            .map_or_else(String::new, |naively| written(naively, row.unit))
+    }),
+];
+
 fn written(value: f64, unit: Unit) -> String {
     match unit {
-        Unit::Share if value < 0.01 => format!("{:.3} %", 100.0 * value),
+        Unit::Share if value > 0.0 && value < 0.01 => format!("{:.3} %", 100.0 * value),
         Unit::Share => format!("{:.2} %", 100.0 * value),
         Unit::Times => format!("{value:.2}"),
         Unit::Difference => format!("{:.2} points", 100.0 * value),
     }
 }
 
-fn bound(bound: Bound, figure: impl Fn(f64) -> String) -> String {
-    match bound {
+fn bound(row: &Row) -> String {
+    let figure = |value: f64| written(value, row.unit);
+    match row.bound {
         Bound::None => String::new(),
         Bound::AtMost(most) => format!("≤ {}", figure(most)),
         Bound::AtLeast(least) => format!("≥ {}", figure(least)),
-        Bound::Within(least, most) => format!("{} to {}", figure(least), figure(most)),
+        Bound::Within(least, most) if least == most => figure(least),
+        Bound::Within(least, most) => format!("{} … {}", figure(least), figure(most)),
     }
 }

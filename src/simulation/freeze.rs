@@ -1,7 +1,7 @@
 //! Guardrails: how often an equal candidate is frozen, and how soon a worse one.
 //!
 //! The product looks whenever the evidence changed, and only a bad outcome changes it, so these runs count and look after
-//! every bad outcome: the same as after every outcome, at a part of the cost.
+//! every bad outcome: the same as after every outcome, at a part of the cost. Called by `study`.
 
 use super::{
     Plan, SimulationError,
@@ -36,6 +36,9 @@ const PATIENCE: f64 = 50.0;
 pub(super) fn false_freezes(plan: &Plan<'_>) -> Result<Vec<Row>, SimulationError> {
     let mut rows = Vec::new();
     for (share, name) in [(0.05, "5,000 users, 5 %"), (0.5, "5,000 users, 50 %")] {
+        if !plan.wants(name) {
+            continue;
+        }
         let runs = plan.runs((Study::FalseFreezes, name), 2_000, |random| {
             equal(random, 5_000, share)
         })?;
@@ -108,6 +111,7 @@ fn guarded(share: f64) -> Result<(World, MetricKey), SimulationError> {
     let world = World::new(Design {
         share,
         metrics: &[],
+        planned: false,
         guarded: true,
     })?;
     let key = world.measure(BAD)?;
@@ -204,6 +208,9 @@ pub(super) fn delay(plan: &Plan<'_>) -> Result<Vec<Row>, SimulationError> {
     for onset in Onset::ALL {
         for times in [2.0, 3.0, 5.0, 10.0] {
             let name = format!("{times} times as bad, {}", onset.name());
+            if !plan.wants(&name) {
+                continue;
+            }
             let wald = wald_bound(times * BASE.mean, BASE.mean);
             let runs = plan.runs((Study::Delay, &name), onset.runs(), |random| {
                 worse(random, onset, times, (PATIENCE * wald) as u64)

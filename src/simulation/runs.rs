@@ -40,6 +40,8 @@ pub struct Plan<'a> {
     pub seed: u64,
     /// How many runs.
     pub size: Size,
+    /// Only cases with this text in their names; none: all.
+    pub only: Option<&'a str>,
     /// How many at a time; changes no figure.
     pub threads: NonZeroUsize,
     /// Is told of every run that ends.
@@ -51,6 +53,7 @@ impl std::fmt::Debug for Plan<'_> {
         f.debug_struct("Plan")
             .field("seed", &self.seed)
             .field("size", &self.size)
+            .field("only", &self.only)
             .field("threads", &self.threads)
             .finish_non_exhaustive()
     }
@@ -62,6 +65,11 @@ const QUICK: u64 = 20;
 const LEAST: u64 = 10;
 
 impl Plan<'_> {
+    /// Whether a case is to be made.
+    pub(super) fn wants(&self, case: &str) -> bool {
+        self.only.is_none_or(|text| case.contains(text))
+    }
+
     /// Makes all runs of a case, `full` in a full study.
     ///
     /// # Errors
@@ -122,6 +130,7 @@ mod tests {
         Plan {
             seed: 7,
             size,
+            only: None,
             threads: NonZeroUsize::new(threads).unwrap(),
             progress: &|_| {},
         }

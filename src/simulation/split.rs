@@ -1,4 +1,6 @@
 //! The check of the split: silent over a right one whatever users do, and loud over one that lost a few.
+//!
+//! Owns users who are only exposed. Called by `study`.
 
 use super::{
     Plan, SimulationError,
@@ -28,6 +30,9 @@ pub(super) fn study(plan: &Plan<'_>) -> Result<Vec<Row>, SimulationError> {
     };
     let mut rows = Vec::new();
     for (share, case) in [(0.5, "2,000 users, 50 %"), (0.05, "2,000 users, 5 %")] {
+        if !plan.wants(case) {
+            continue;
+        }
         let runs = plan.runs((Study::SampleRatio, case), 5_000, |random| {
             let report = split(random, 2_000, share, true, 0.0)?;
             Ok((alarm(&report), naive_alarm(&report, share)))
@@ -43,6 +48,9 @@ pub(super) fn study(plan: &Plan<'_>) -> Result<Vec<Row>, SimulationError> {
         );
     }
     let case = "100,000 users, 51/49 instead of 50/50";
+    if !plan.wants(case) {
+        return Ok(rows);
+    }
     let runs = plan.runs((Study::SampleRatio, case), 200, |random| {
         // Of control's units this part is lost before it is counted.
         split(random, LOSSY_USERS, 0.5, false, 1.0 - 49.0 / 51.0).map(|report| alarm(&report))
@@ -92,6 +100,7 @@ fn split(
     let mut world = World::new(Design {
         share,
         metrics: &[],
+        planned: false,
         guarded: false,
     })?;
     for _ in 0..users {

@@ -51,10 +51,13 @@ impl RateModel {
     /// A user's own rate: Beta distributed with α + β = 1/correlation − 1, so that two of their requests correlate as
     /// wanted.
     pub fn user(&self, random: &mut Random) -> f64 {
+        if self.correlation <= 0.0 {
+            return self.mean;
+        }
         let sum = 1.0 / self.correlation - 1.0;
         match Beta::new(self.mean * sum, (1.0 - self.mean) * sum) {
             Ok(rates) => random.draw(&rates),
-            // Infinite sum: everyone has the mean.
+            // A mean of 0 or 1 leaves nothing to differ.
             Err(_) => self.mean,
         }
     }
@@ -75,7 +78,7 @@ pub enum Metric {
     Informative,
 }
 
-/// The mean of [`Metric::Lognormal`] on control: 800·exp(½).
+/// In milliseconds; the mean of [`Metric::Lognormal`] on control is exp(½) times that.
 const LOGNORMAL_MEDIAN: f64 = 800.0;
 const SQRT_HALF: f64 = std::f64::consts::FRAC_1_SQRT_2;
 
@@ -133,6 +136,21 @@ impl Metric {
             }),
             _ => None,
         }
+    }
+
+    /// The effect a test of [`Treatment::Better`] is planned for, as a share of control's mean: a little less than the
+    /// true one, so that calling it no difference is wrong.
+    #[must_use]
+    pub fn planned_effect(self) -> f64 {
+        let mean = match self {
+            Self::Binary => 0.2,
+            Self::Rare => 0.02,
+            Self::Gauss => 2.0,
+            Self::Lognormal => LOGNORMAL_MEDIAN * 0.5f64.exp(),
+            // 1 + half of the mean logarithm over requests, Σ n·P(n)·ln n / Σ n·P(n).
+            Self::Informative => 3.0,
+        };
+        0.75 * self.effect().abs() / mean
     }
 
     /// By how much the mean per request differs under [`Treatment::Better`], in the unit of the metric: known because

@@ -83,6 +83,8 @@ pub struct Design {
     pub share: f64,
     /// The metrics that are declared.
     pub metrics: &'static [Metric],
+    /// Whether they are planned for [`Metric::planned_effect`]; otherwise for the product's default.
+    pub planned: bool,
     /// Whether a guardrail watches [`BAD`].
     pub guarded: bool,
 }
@@ -324,9 +326,13 @@ fn put(design: &Design) -> Result<Command, SimulationError> {
     let metrics: Vec<_> = (0..)
         .zip(design.metrics)
         .map(|(index, metric)| {
-            json!({
+            let mut written = json!({
                 "name": metric.name(), "kind": metric.kind(), "goal": metric.goal(), "primary": index == 0,
-            })
+            });
+            if design.planned {
+                written["mde"] = json!(metric.planned_effect());
+            }
+            written
         })
         .collect();
     let guardrails = if design.guarded {
@@ -367,6 +373,7 @@ mod tests {
     const DESIGN: Design = Design {
         share: 0.5,
         metrics: &[Metric::Binary],
+        planned: false,
         guarded: true,
     };
 
