@@ -63,6 +63,20 @@ const ALLOWED: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "simulation",
+        &[
+            "clock",
+            "collector",
+            "control_plane",
+            "domain",
+            "guardrails",
+            "report",
+            "routing",
+            "stats",
+            "store",
+        ],
+    ),
+    (
         "cli",
         &[
             "app",
@@ -71,6 +85,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "definitions",
             "domain",
             "settings",
+            "simulation",
             "telemetry",
         ],
     ),
@@ -91,6 +106,9 @@ const HOMES: &[(&str, &[&str])] = &[
     ("anyhow", &["cli/", "main.rs"]),
     ("axum", &["api/"]),
     ("cel", &["routing/audience"]),
+    ("rand_distr", &["simulation/"]),
+    ("rand_xoshiro", &["simulation/random.rs"]),
+    ("indicatif", &["cli/"]),
 ];
 
 fn sources(folder: &Path, found: &mut Vec<PathBuf>) {

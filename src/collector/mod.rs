@@ -24,6 +24,7 @@ pub mod intake;
 mod keyed;
 mod minutes;
 pub mod observation;
+pub mod offline;
 mod receipt_marks;
 mod row_key;
 pub mod segment_cells;
