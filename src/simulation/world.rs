@@ -360,7 +360,7 @@ fn intake(view: &View) -> Intake {
     let catalog = &view.catalog;
     Intake::compile(
         catalog.experiments.values(),
-        catalog.prompts.values().map(|prompt| (prompt.key, &prompt.name)),
+        catalog.prompts.values(),
         ReceiptKeys::new(catalog.receipt_keys.iter().copied()),
         SPAN,
     )
