@@ -326,8 +326,9 @@ mod tests {
     #[test]
     fn walds_bound_is_the_published_one() {
         let bounds = [0.04, 0.06, 0.1, 0.2].map(|worse| wald_bound(worse, 0.02));
+        // Published in whole requests, the last but one as 55.
         for (bound, known) in bounds.into_iter().zip([581.0, 172.0, 55.0, 15.4]) {
-            assert!((bound / known - 1.0).abs() < 0.005, "{bound} is not {known}");
+            assert!((bound / known - 1.0).abs() < 0.01, "{bound} is not {known}");
         }
     }
 }

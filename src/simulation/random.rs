@@ -72,7 +72,7 @@ mod tests {
     fn the_stream_is_the_same_on_every_machine() {
         let mut random = Random::of_run(1, "a-a", "case", 0);
         let first = [random.bits(), random.bits()];
-        assert_eq!(first, [0, 0]);
+        assert_eq!(first, [12_214_636_798_845_261_425, 17_404_519_207_661_217_423]);
         let mut again = Random::of_run(1, "a-a", "case", 0);
         assert_eq!([again.bits(), again.bits()], first);
     }
