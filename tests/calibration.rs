@@ -80,6 +80,11 @@ fn a_growing_share_and_a_drifting_base_bias_nothing() {
 }
 
 #[test]
+fn users_that_come_back_after_a_reweight_are_no_new_evidence() {
+    within_bounds(Study::Simpson, "come back", 300);
+}
+
+#[test]
 fn equal_candidates_are_frozen_no_more_often_than_stated() {
     for row in within_bounds(Study::FalseFreezes, "5,000 users", 200) {
         assert!(row.naively.unwrap() > 0.05, "{row:?}");
