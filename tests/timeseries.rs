@@ -124,8 +124,8 @@ impl Bench {
                 .collect(),
             segments: SegmentCodes::default()
                 .with(0, Some(n as usize % 2))
-                .with(1, (n % 5 == 0).then_some(0)),
-            covariates: Covariates([(n % 4 == 0).then_some(1.5), None]),
+                .with(1, n.is_multiple_of(5).then_some(0)),
+            covariates: Covariates([n.is_multiple_of(4).then_some(1.5), None]),
             tagging: None,
         }
     }
@@ -163,6 +163,24 @@ fn always_storing() -> CollectorOptions {
         checkpoint_every: Duration::ZERO,
         checkpoint_bytes: 1,
         ..CollectorOptions::default()
+    }
+}
+
+/// Waits until a window has no more than `n` in all, and then it must have as many.
+async fn until_total(collector: &Collector, series: Option<Series>, all: Window, n: u64) -> SeriesWindow {
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
+    loop {
+        let found = read(collector, series, all).await;
+        if total(&found) <= n {
+            assert_eq!(total(&found), n);
+            return found;
+        }
+        assert!(
+            tokio::time::Instant::now() < deadline,
+            "{} are left",
+            total(&found)
+        );
+        tokio::time::sleep(Duration::from_millis(2)).await;
     }
 }
 
@@ -340,15 +358,7 @@ async fn many_stored_hours_come_in_pages_and_old_ones_go() {
     let end = TEN + hours * 60;
     let all = window(TEN, end, 60);
     let kept = hours - 48;
-    let mut found = SeriesWindow::default();
-    for _ in 0..10_000 {
-        found = read(&collector, bench.key("seconds"), all).await;
-        if total(&found) <= u64::from(kept) {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(2)).await;
-    }
-    assert_eq!(total(&found), u64::from(kept));
+    let found = until_total(&collector, Some(bench.key("seconds")), all, u64::from(kept)).await;
     let sketch = found.rows[0].sketch.as_ref().unwrap();
     assert_eq!((sketch.count(), found.rows.len()), (u64::from(kept), 1));
     let minutes: Vec<u32> = found.rows[0].points.iter().map(|point| point.minute).collect();
@@ -357,15 +367,8 @@ async fn many_stored_hours_come_in_pages_and_old_ones_go() {
     bench.clock.advance(HOUR * 24 * 9);
     drop(collector);
     let collector = bench.open_with(options);
-    for _ in 0..10_000 {
-        found = read(&collector, None, window(TEN, end, 60)).await;
-        if total(&found) < 200 {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(2)).await;
-    }
     // A day each of outcomes, of two metrics and of what a guardrail made of one; the counts themselves stay.
-    assert_eq!(total(&found), 4 * 24);
+    until_total(&collector, None, all, 4 * 24).await;
     let arms = collector.arm_counts(bench.experiment.key);
     assert_eq!(arms[0].1.accepted, u64::from(hours));
 }
