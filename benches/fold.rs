@@ -15,7 +15,7 @@
 
 use serin::{
     clock::Clock,
-    collector::{fold::Fold, intake::Intake, observation::Observation},
+    collector::{intake::Intake, observation::Observation, offline::OfflineCollector},
     control_plane::ControlPlane,
     domain::{
         command::{Command, Origin},
@@ -126,7 +126,7 @@ fn entries(experiment: &Experiment, names: &[&str]) -> Vec<Vec<u8>> {
     (0..ENTRIES)
         .map(|n| {
             let outcomes: Vec<_> = (0..OUTCOMES).map(|_| outcome()).collect();
-            Fold::entry(START + n as u32, &outcomes)
+            OfflineCollector::entry(START + n as u32, &outcomes)
         })
         .collect()
 }
@@ -163,7 +163,12 @@ fn main() {
         .into_iter()
         .map(|(what, names)| {
             let entries = entries(&experiment, names);
-            (what, entries, Fold::new(intake(&experiment)), Vec::new())
+            (
+                what,
+                entries,
+                OfflineCollector::new(intake(&experiment)),
+                Vec::new(),
+            )
         })
         .collect();
     for _ in 0..ROUNDS {

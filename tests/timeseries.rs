@@ -11,9 +11,9 @@ use serin::{
         Collector, CollectorMetrics, CollectorOptions,
         arm_counts::ArmCounts,
         exposures::DecisionRecord,
-        fold::Fold,
         intake::Intake,
         observation::Observation,
+        offline::OfflineCollector,
         series::{MOST_STEPS, Series, SeriesError, SeriesRow, SeriesWindow, Window},
     },
     domain::{
@@ -503,12 +503,12 @@ proptest! {
     ) {
         let bench = Bench::at(TEN);
         let counted = |outcomes: &[(u32, u32)]| {
-            let mut fold = Fold::new(intake(&bench.experiment));
+            let mut fold = OfflineCollector::new(intake(&bench.experiment));
             let outcomes: Vec<_> = outcomes
                 .iter()
                 .map(|(n, seconds)| bench.outcome(n * 2, f64::from(*seconds)))
                 .collect();
-            fold.fold(&Fold::entry(second(TEN), &outcomes)).unwrap();
+            fold.fold(&OfflineCollector::entry(second(TEN), &outcomes)).unwrap();
             let arms = fold.arm_counts(bench.experiment.key);
             arms.first().map(|(_, counts)| ArmCounts::clone(counts)).unwrap_or_default()
         };

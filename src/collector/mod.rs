@@ -15,7 +15,6 @@ mod duplicates;
 mod entry;
 mod examples;
 pub mod exposures;
-pub mod fold;
 #[cfg(test)]
 mod full_disk;
 pub mod guard;

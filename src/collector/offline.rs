@@ -1,4 +1,4 @@
-//! The counting without a thread, a disk or a journal: what a simulation counts its traffic with.
+//! The counting without a thread, a disk or a journal: what a simulation counts its traffic with, and a benchmark.
 //!
 //! Owns the same fold as the writer thread and hands it the same bytes, so that what is measured here is what a server
 //! does. Remembers nothing when it is dropped, refuses no outcome and finds no duplicate: the caller makes the traffic
@@ -85,10 +85,40 @@ impl OfflineCollector {
             self.builder.push(outcome, &outcome.values);
         }
         self.builder.finish();
-        self.seq += 1;
-        let changes = self.counts.fold(self.seq, self.builder.sealed(), &self.intake)?;
+        let builder = std::mem::take(&mut self.builder);
+        let changes = self.fold(builder.sealed());
+        self.builder = builder;
+        let changed = changes?;
         let settled = self.counts.has_due(now) && !self.counts.settle(now).is_empty();
-        Ok(settled || !changes.evidence.is_empty() || !changes.absolute.is_empty())
+        Ok(settled || changed)
+    }
+
+    /// One journal entry of outcomes made at Unix second `now`, as bytes.
+    #[must_use]
+    pub fn entry(now: u32, outcomes: &[Observation]) -> Vec<u8> {
+        let mut builder = EntryBuilder::default();
+        builder.begin(now, &ExposureLists::new());
+        for outcome in outcomes {
+            builder.push(outcome, &outcome.values);
+        }
+        builder.finish();
+        builder.sealed().to_vec()
+    }
+
+    /// Counts the next entry, and says whether that changed the guardrails' evidence.
+    ///
+    /// # Errors
+    /// [`FormatError`] when the bytes are no entry; what came before the damage is counted.
+    pub fn fold(&mut self, entry: &[u8]) -> Result<bool, FormatError> {
+        self.seq += 1;
+        let changes = self.counts.fold(self.seq, entry, &self.intake)?;
+        // As after a checkpoint, so that finished hours are given up; here nobody keeps them.
+        self.counts.take_dirty().for_each(drop);
+        let chunks: Vec<_> = self.counts.take_dirty_chunks().collect();
+        chunks
+            .into_iter()
+            .for_each(|chunk| self.counts.chunk_stored(chunk));
+        Ok(!changes.evidence.is_empty() || !changes.absolute.is_empty())
     }
 
     /// The counts of every epoch and arm of an experiment, ascending. Cheap: nothing is copied.

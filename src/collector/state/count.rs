@@ -21,9 +21,6 @@ use crate::{
 };
 use std::sync::Arc;
 
-/// A key with this bit is no experiment's: its outcomes are of versions that were deployed without one.
-const DEPLOYED_BIT: u32 = 1 << 31;
-
 /// What one outcome changed.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct OutcomeChange {
@@ -286,7 +283,7 @@ fn chunk(outcome: &Observation, series: Series, moment: Moment) -> ChunkKey {
 /// metrics only, whose keys are their places in the list.
 fn is_number_of_deployed(experiment: ExperimentKey, metric: MetricKey) -> bool {
     let built_in = BUILT_IN.get(usize::from(metric.0));
-    experiment.0 & DEPLOYED_BIT != 0 && built_in.is_some_and(|(_, kind, _)| *kind == MetricKind::Mean)
+    experiment.deployed_prompt().is_some() && built_in.is_some_and(|(_, kind, _)| *kind == MetricKind::Mean)
 }
 
 #[cfg(test)]
