@@ -6,13 +6,16 @@
 //!
 //! Exit codes: 0 done, 1 refused or failed (why on standard error), 2 wrong usage.
 
+mod analyze;
 mod client;
 mod decide;
 mod demo;
 mod evidence;
 mod experiment;
 mod figures;
+mod options;
 mod output;
+mod plot;
 mod results;
 mod serve;
 mod server;
@@ -64,6 +67,7 @@ enum Command {
         #[command(subcommand)]
         command: experiment::ExperimentCommand,
     },
+    Analyze(analyze::Analyze),
     Demo(demo::Demo),
 }
 
@@ -84,6 +88,7 @@ pub fn run(arguments: Arguments) -> ExitCode {
         Command::Validate => validate::run(global.file(), global.json),
         Command::Decide(decide) => decide::run(&decide, global),
         Command::Experiment { command } => experiment::run(&command, global),
+        Command::Analyze(analyze) => analyze::run(&analyze, global.json),
         Command::Demo(demo) => demo::run(&demo, global.json),
     };
     match done {
