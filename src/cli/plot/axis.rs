@@ -257,6 +257,6 @@ mod tests {
         assert_eq!(labels(&days).len(), 7);
         assert_eq!(labels(&days)[0], "2026-11-02");
         let hours = Axis::times(at("2026-11-01T20:10:00Z"), at("2026-11-02T02:00:00Z"), 6);
-        assert_eq!(labels(&hours), ["2026-11-01 21:00", "2026-11-02 00:00"]);
+        assert_eq!(labels(&hours), ["2026-11-01 21:00", "22:00", "23:00", "2026-11-02 00:00", "01:00", "02:00"]);
     }
 }
