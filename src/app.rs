@@ -397,6 +397,7 @@ fn open_collector(
     let lifetime = settings.outcomes.receipt_lifetime;
     let options = CollectorOptions {
         checkpoint_every: settings.outcomes.checkpoint_every,
+        timeseries_days: settings.outcomes.timeseries_days,
         ..CollectorOptions::default()
     };
     let first = intake(&plane.view(), lifetime);

@@ -86,6 +86,8 @@ pub struct Outcomes {
     pub receipt_lifetime: Duration,
     /// How often counts are stored and the journal is cut.
     pub checkpoint_every: Duration,
+    /// Days for which counts by minute are kept.
+    pub timeseries_days: u32,
 }
 
 impl Settings {
@@ -162,6 +164,7 @@ fn resolve(mut root: Table<'_>, report: &Report) -> Option<Settings> {
             10 * SECOND,
             100 * MILLISECOND..=HOUR,
         ),
+        timeseries_days: u32::try_from(whole(&mut section, "timeseries_days", 90, 1..=3_650)).unwrap_or(90),
     };
     section.finish();
     let holdout = root.optional("holdout").and_then(|field| holdout(&field));

@@ -34,6 +34,7 @@ fn the_sample_file_is_the_defaults() {
     assert!(sample.watch && sample.holdout.is_none());
     assert_eq!(sample.outcomes.receipt_lifetime, Duration::from_secs(7 * 86_400));
     assert_eq!(sample.outcomes.checkpoint_every, Duration::from_secs(10));
+    assert_eq!(sample.outcomes.timeseries_days, 90);
 }
 
 #[test]
@@ -41,7 +42,7 @@ fn what_is_written_counts() {
     let settings = Settings::parse(
         "environment = 'staging'\n[data_plane]\nlisten = '0.0.0.0:0'\nidle_timeout = '10ms'\nmax_connections = 1\n\
          [control_plane]\nlisten = '[::1]:0'\n[store]\npath = '/var/lib/s.db'\n[experiments]\ndir = 'e'\nwatch = false\n\
-         [outcomes]\nreceipt_lifetime = '1d'\n[holdout]\nname = 'h'\nshare = 0.05\n",
+         [outcomes]\nreceipt_lifetime = '1d'\ntimeseries_days = 3650\n[holdout]\nname = 'h'\nshare = 0.05\n",
         Path::new("s.toml"),
     )
     .unwrap();
@@ -51,6 +52,7 @@ fn what_is_written_counts() {
     assert_eq!(settings.definitions.experiments, Path::new("e"));
     assert!(!settings.watch);
     assert_eq!(settings.outcomes.receipt_lifetime, Duration::from_secs(86_400));
+    assert_eq!(settings.outcomes.timeseries_days, 3_650);
     assert_eq!(settings.holdout.unwrap().share, 0.05);
 }
 
@@ -59,7 +61,7 @@ fn every_mistake_is_told_in_one_go() {
     check(
         "enviroment = 'x'\nenvironment = 'latest'\n[data_plane]\nlisten = 'localhost'\nmax_body_bytes = 1000\n\
          max_connections = 0\nheader_timeout = '1ms'\nrequest_timeout = '2h'\nidle_timeout = 60\n[prompts]\ndir = ''\n\
-         [experiments]\nwatch = 'yes'\n[outcomes]\ncheckpoint_every = '1s 1'\n[holdout]\nshare = 1\n[colours]\n",
+         [experiments]\nwatch = 'yes'\n[outcomes]\ncheckpoint_every = '1s 1'\ntimeseries_days = 0\n[holdout]\nshare = 1\n[colours]\n",
         &[
             "s.toml:1: enviroment: unknown key, did you mean `environment`?",
             "s.toml:2: environment: environment `latest` is not a valid name: 1 to 36 of",
@@ -72,9 +74,10 @@ fn every_mistake_is_told_in_one_go() {
             "s.toml:11: prompts.dir: expected a path, found text \"\"",
             "s.toml:13: experiments.watch: expected true or false, found text \"yes\"",
             "s.toml:15: outcomes.checkpoint_every: `1s 1` is not a duration",
-            "s.toml:16: holdout.name: is required: the holdout's name",
-            "s.toml:17: holdout.share: expected a number from 0 to less than 1, found 1",
-            "s.toml:18: colours: unknown key, allowed here: environment, data_plane, control_plane, store,",
+            "s.toml:16: outcomes.timeseries_days: expected a whole number from 1 to 3650, found 0",
+            "s.toml:17: holdout.name: is required: the holdout's name",
+            "s.toml:18: holdout.share: expected a number from 0 to less than 1, found 1",
+            "s.toml:19: colours: unknown key, allowed here: environment, data_plane, control_plane, store,",
         ],
     );
     check("a = [\n", &["s.toml:1: not valid TOML: "]);

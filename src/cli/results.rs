@@ -12,6 +12,9 @@ use crate::domain::guardrail::Limit;
 use serde_json::Value;
 use std::fmt::Write as _;
 
+/// A bucket with more than this share of the variance is worth a remark.
+const HEAVY: f64 = 0.1;
+
 /// The whole report in words and tables.
 pub(super) fn shown(report: &Value) -> String {
     let mut out = format!(
@@ -197,6 +200,49 @@ pub(super) fn remarks(metric: &Value) -> String {
                 None => writeln!(out),
             };
         }
+        let cuped = &variant["vs_control"]["cuped"];
+        if cuped["difference"].is_number() {
+            let _ = writeln!(
+                out,
+                "{name}: without what the covariate explains {} {} at any look, {} of the variance saved: {}",
+                figure(&cuped["difference"], format),
+                interval(&cuped["always_valid"]["ci"], format),
+                figure(&cuped["variance_saved"], percent),
+                text(cuped, "verdict").replace('_', " "),
+            );
+        } else if cuped.is_object() {
+            let _ = writeln!(
+                out,
+                "{name}: no covariate taken out {}",
+                missing(&cuped["difference"])
+            );
+        }
+        for quantile in list(&variant["quantiles"]) {
+            let of_control = list(&variant["vs_control"]["quantiles"]);
+            let versus = of_control.iter().find(|other| other["q"] == quantile["q"]);
+            let _ = write!(
+                out,
+                "{name}: {} {}",
+                quantile_name(&quantile["q"]),
+                figure(&quantile["value"], number),
+            );
+            let _ = match versus.filter(|versus| versus["difference"].is_number()) {
+                Some(versus) => writeln!(
+                    out,
+                    ", {} {} against control (per request)",
+                    figure(&versus["difference"], signed),
+                    interval(&versus["ci"], signed),
+                ),
+                None => writeln!(out),
+            };
+        }
+        if let Some(part) = variant["heaviest_bucket"].as_f64().filter(|part| *part > HEAVY) {
+            let _ = writeln!(
+                out,
+                "{name}: {} of the variance comes from one bucket of units: a cap would help",
+                percent(part)
+            );
+        }
         if let Some(share) = variant["clipped"].as_f64().filter(|share| *share > 0.0) {
             let _ = writeln!(
                 out,
@@ -206,6 +252,15 @@ pub(super) fn remarks(metric: &Value) -> String {
         }
     }
     out
+}
+
+/// A quantile for people.
+fn quantile_name(q: &Value) -> String {
+    match q.as_f64() {
+        Some(0.5) => "median".to_owned(),
+        Some(q) => format!("p{}", shortened(q * 100.0, 1)),
+        None => String::new(),
+    }
 }
 
 /// A number of days for people.

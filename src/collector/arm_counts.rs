@@ -5,10 +5,11 @@
 use super::{
     cells::Cell,
     codec::{FormatError, Reader, Writer},
+    segment_cells::SegmentCells,
     units::UnitSample,
 };
 use crate::{
-    domain::id::MetricKey,
+    domain::{id::MetricKey, segment::Segment},
     routing::hash::{self, BUCKETS},
 };
 
@@ -62,6 +63,8 @@ pub struct ArmCounts {
     pub accepted: u64,
     /// One cell per metric that was ever reported, in the order of the first report.
     pub cells: Vec<(MetricKey, Cell)>,
+    /// The same values once more for each attribute that results are broken down by.
+    pub segment_cells: SegmentCells,
 }
 
 impl ArmCounts {
@@ -74,10 +77,10 @@ impl ArmCounts {
             .map(|(_, cell)| cell)
     }
 
-    /// Placeholder until segments are counted.
+    /// The cell of a metric in one segment; none before its first value there.
     #[must_use]
-    pub fn segment_cell(&self, _: MetricKey, _: crate::domain::segment::Segment) -> Option<&Cell> {
-        None
+    pub fn segment_cell(&self, metric: MetricKey, segment: Segment) -> Option<&Cell> {
+        self.segment_cells.get(metric, segment)
     }
 
     /// Where the cell of a metric is, created when it is new.
@@ -100,6 +103,7 @@ impl ArmCounts {
             let place = self.place(*metric);
             self.cells[place].1.merge(cell);
         }
+        self.segment_cells.merge(&other.segment_cells);
     }
 
     /// Appends the bytes of the counters: without the unit sample and the cells, which are stored by themselves.

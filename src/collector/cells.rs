@@ -1,16 +1,19 @@
 //! The cell: everything the statistics need of one metric on one arm in one epoch.
 //!
-//! Sums only, so cells of several processes add in any order. Clipping happens here, before anything is summed;
-//! values that are not finite never get this far.
+//! Sums and counts only, so cells of several processes add in any order. Clipping happens here, before anything is
+//! summed; the sketch alone sees raw values. Values that are not finite never get this far.
 
 use super::{
     buckets::Buckets,
     codec::{FormatError, Reader, Writer},
 };
-use crate::routing::hash;
+use crate::{routing::hash, stats::quantile::Sketch};
 
 const WHAT: &str = "cell";
-const VERSION: u8 = 1;
+/// Version 1 ended after the buckets.
+const VERSION: u8 = 2;
+const HAS_COVARIATE: u8 = 1;
+const HAS_SKETCH: u8 = 2;
 /// A first value of at least this size becomes the shift. Below it, squares keep ten digits of the variance without
 /// one, and without one a cell does not depend on the order of its values.
 const SHIFT_FROM: f64 = 1e6;
@@ -30,6 +33,12 @@ pub struct Cell {
     pub sum_shifted: f64,
     /// Σ(x − shift)².
     pub sum_sq_shifted: f64,
+    /// Of the values that came with the metric's covariate: how many, and the sum of the covariate, by bucket of
+    /// units. Boxed, because few metrics have one.
+    pub covariate: Option<Box<Buckets>>,
+    /// The distribution of the raw values, unclipped, for a metric that is a number. It has fewer values than the
+    /// cell when the cell is older than the sketch.
+    pub sketch: Option<Box<Sketch>>,
 }
 
 impl Cell {
@@ -51,6 +60,23 @@ impl Cell {
         self.sum_shifted += shifted;
         self.sum_sq_shifted = shifted.mul_add(shifted, self.sum_sq_shifted);
         self.buckets.add(hash::bucket(unit_hash), 1.0, value);
+    }
+
+    /// Counts the covariate that came with a value of the unit; not finite is as good as absent.
+    #[inline]
+    pub fn add_covariate(&mut self, unit_hash: u64, covariate: f64) {
+        if covariate.is_finite() {
+            self.covariate
+                .get_or_insert_default()
+                .add(hash::bucket(unit_hash), 1.0, covariate);
+        }
+    }
+
+    /// Adds a raw value to the sketch.
+    #[inline]
+    pub fn add_to_sketch(&mut self, value: f64) {
+        // Only values that are not finite are refused, and none gets this far.
+        let _ = self.sketch.get_or_insert_default().add(value);
     }
 
     /// Σx.
@@ -80,6 +106,12 @@ impl Cell {
         self.n += other.n;
         self.clipped += other.clipped;
         self.buckets.merge(&other.buckets);
+        if let Some(covariate) = &other.covariate {
+            self.covariate.get_or_insert_default().merge(covariate);
+        }
+        if let Some(sketch) = &other.sketch {
+            self.sketch.get_or_insert_default().merge(sketch);
+        }
     }
 
     /// Appends the bytes; equal cells give equal bytes.
@@ -92,23 +124,43 @@ impl Cell {
         writer.f64(self.sum_shifted);
         writer.f64(self.sum_sq_shifted);
         self.buckets.encode(out);
+        let covariate = self.covariate.as_ref().map_or(0, |_| HAS_COVARIATE);
+        Writer(out).u8(covariate | self.sketch.as_ref().map_or(0, |_| HAS_SKETCH));
+        if let Some(covariate) = &self.covariate {
+            covariate.encode(out);
+        }
+        if let Some(sketch) = &self.sketch {
+            Writer(out).block(|out| sketch.encode(out));
+        }
     }
 
-    /// Reads what [`Cell::encode`] wrote.
+    /// Reads what [`Cell::encode`] wrote, of this version or an older one.
     ///
     /// # Errors
     /// [`FormatError`]: another version, another number of buckets, or damaged bytes.
     pub fn decode(bytes: &[u8]) -> Result<Self, FormatError> {
         let mut reader = Reader::new(WHAT, bytes);
-        reader.version(VERSION)?;
-        let cell = Self {
+        let version = reader.version_up_to(VERSION)?;
+        let mut cell = Self {
             n: reader.u64()?,
             clipped: reader.u64()?,
             shift: reader.f64()?,
             sum_shifted: reader.f64()?,
             sum_sq_shifted: reader.f64()?,
             buckets: Buckets::read(&mut reader)?,
+            covariate: None,
+            sketch: None,
         };
+        let parts = if version > 1 { reader.u8()? } else { 0 };
+        if parts & !(HAS_COVARIATE | HAS_SKETCH) != 0 {
+            return Err(reader.damaged("it has parts that are not known"));
+        }
+        if parts & HAS_COVARIATE != 0 {
+            cell.covariate = Some(Box::new(Buckets::read(&mut reader)?));
+        }
+        if parts & HAS_SKETCH != 0 {
+            cell.sketch = Some(Box::new(reader.sketch()?));
+        }
         reader.end()?;
         Ok(cell)
     }
@@ -141,9 +193,64 @@ mod tests {
             FormatError::Version {
                 what: WHAT,
                 found: 9,
-                known: 1
+                known: 2
             }
         );
+    }
+
+    /// A cell as version 1 stored it, written out by hand.
+    #[test]
+    fn cells_of_version_1_are_read() {
+        let mut bytes = vec![1];
+        let mut writer = Writer(&mut bytes);
+        writer.u64(2);
+        writer.u64(1);
+        for sum in [0.0, 5.0, 17.0] {
+            writer.f64(sum);
+        }
+        let cell = cell(&[1.0, 9.0], Some(4.0));
+        cell.buckets.encode(&mut bytes);
+        assert_eq!(Cell::decode(&bytes).unwrap(), cell);
+        // What version 2 adds is no part of it.
+        bytes.push(0);
+        assert!(Cell::decode(&bytes).is_err());
+    }
+
+    #[test]
+    fn covariates_and_sketches_merge_in_any_order_and_come_back() {
+        let part = |units: std::ops::Range<u64>| {
+            let mut cell = Cell::default();
+            for unit in units {
+                let value = f64::from(u32::try_from(unit * 37 % 101).unwrap());
+                cell.add(hash::mix(unit), value, Some(50.0));
+                cell.add_to_sketch(value);
+                if unit.is_multiple_of(3) {
+                    cell.add_covariate(hash::mix(unit), value / 2.0);
+                }
+            }
+            cell
+        };
+        let whole = part(0..300);
+        let (covariate, sketch) = (whole.covariate.as_ref().unwrap(), whole.sketch.as_ref().unwrap());
+        assert_eq!(covariate.total().0, 100.0);
+        // Raw values: the largest is above the cap.
+        assert_eq!((sketch.count(), sketch.max()), (300, Some(100.0)));
+        let parts = [part(0..50), Cell::default(), part(50..51), part(51..300)];
+        for order in [[0, 1, 2, 3], [3, 2, 1, 0], [1, 3, 0, 2]] {
+            let mut merged = Cell::default();
+            for place in order {
+                merged.merge(&parts[place]);
+            }
+            assert_eq!(merged, whole);
+            let mut bytes = Vec::new();
+            merged.encode(&mut bytes);
+            assert_eq!(Cell::decode(&bytes).unwrap(), whole);
+            assert!(Cell::decode(&bytes[..bytes.len() - 1]).is_err());
+        }
+        let mut empty = Cell::default();
+        empty.add_covariate(1, f64::NAN);
+        empty.add_covariate(1, f64::INFINITY);
+        assert_eq!(empty, Cell::default());
     }
 
     #[test]

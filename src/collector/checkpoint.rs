@@ -4,7 +4,7 @@
 //! the stored pieces cover all journal entries from before the round. A crash in the middle is harmless, because
 //! each stored piece says up to which entry it is complete.
 
-use super::{duplicates::Duplicates, row_key::RowKey, state::Counts};
+use super::{duplicates::Duplicates, minutes::ChunkKey, row_key::RowKey, state::Counts};
 use crate::store::sqlite::journal::Writes;
 use std::{collections::VecDeque, time::Duration};
 use tokio::time::Instant;
@@ -14,6 +14,8 @@ use tokio::time::Instant;
 pub(super) enum Dirty {
     /// A piece of the counts.
     Counts(RowKey),
+    /// An hour of minutes.
+    Minutes(ChunkKey),
     /// A run of receipt marks.
     Receipts(u64),
     /// The next row of ids.
@@ -53,6 +55,13 @@ impl Checkpoint {
     /// Puts a piece at the end.
     pub(super) fn push(&mut self, dirty: Dirty) {
         self.waiting.push_back(dirty);
+    }
+
+    /// Puts everything that changed in the counts at the end.
+    pub(super) fn push_changed(&mut self, counts: &mut Counts) {
+        self.waiting.extend(counts.take_dirty().map(Dirty::Counts));
+        self.waiting
+            .extend(counts.take_dirty_chunks().map(Dirty::Minutes));
     }
 
     /// Begins a round with everything that waits, complete through the entry `folded`.
@@ -107,6 +116,12 @@ impl Checkpoint {
                         writes.states.push(row);
                     }
                 }
+                Dirty::Minutes(key) => {
+                    if let Some(row) = counts.encode_chunk(key, folded) {
+                        bytes += row.data.len();
+                        writes.minutes.push(row);
+                    }
+                }
                 Dirty::Receipts(run) => {
                     if let Some(row) = seen.receipts.encode(run) {
                         bytes += row.data.len();
@@ -130,6 +145,7 @@ impl Checkpoint {
         for dirty in self.waiting.drain(..planned) {
             match dirty {
                 Dirty::Counts(key) => counts.stored(key),
+                Dirty::Minutes(key) => counts.chunk_stored(key),
                 Dirty::Receipts(run) => seen.receipts.stored(run),
                 Dirty::Ids => seen.ids.stored(),
             }

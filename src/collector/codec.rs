@@ -3,7 +3,7 @@
 //! Owns only the primitives; each type has its own layout beside it. A damaged or foreign text is an error, never a
 //! panic and never half a value.
 
-use crate::{routing::hash, store::error::StoreError};
+use crate::{routing::hash, stats::quantile::Sketch, store::error::StoreError};
 
 const SEAL_SEED: u64 = 0x5ea1;
 
@@ -74,6 +74,28 @@ macro_rules! numbers {
     };
 }
 
+impl Writer<'_> {
+    /// A number in seven bits per byte, the lowest first: small ones take one byte.
+    pub(super) fn varint(&mut self, mut n: u64) {
+        while n > 0x7f {
+            #[allow(clippy::cast_possible_truncation, reason = "the lowest bits are wanted")]
+            self.u8(n as u8 | 0x80);
+            n >>= 7;
+        }
+        #[allow(clippy::cast_possible_truncation, reason = "below 128")]
+        self.u8(n as u8);
+    }
+
+    /// Bytes that another type lays out, with their length in front.
+    pub(super) fn block(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+        let at = self.0.len();
+        self.u32(0);
+        write(self.0);
+        let written = length(self.0.len() - at - 4);
+        self.0[at..at + 4].copy_from_slice(&written.to_le_bytes());
+    }
+}
+
 numbers!(u8: u8, u16: u16, u32: u32, u64: u64, u128: u128, f64: f64);
 
 /// Reads from the front.
@@ -95,6 +117,47 @@ impl<'a> Reader<'a> {
         } else {
             Err(FormatError::Version { what, found, known })
         }
+    }
+
+    /// Reads the version and refuses every one that is 0 or newer than `known`.
+    pub(super) fn version_up_to(&mut self, known: u8) -> Result<u8, FormatError> {
+        let (what, found) = (self.what, self.u8()?);
+        if (1..=known).contains(&found) {
+            Ok(found)
+        } else {
+            Err(FormatError::Version { what, found, known })
+        }
+    }
+
+    /// Reads what [`Writer::varint`] wrote.
+    pub(super) fn varint(&mut self) -> Result<u64, FormatError> {
+        let mut n = 0;
+        for shift in (0..64).step_by(7) {
+            let byte = self.u8()?;
+            let bits = u64::from(byte & 0x7f);
+            if bits << shift >> shift != bits {
+                break;
+            }
+            n |= bits << shift;
+            if byte & 0x80 == 0 {
+                return Ok(n);
+            }
+        }
+        Err(self.damaged("a number is too large"))
+    }
+
+    /// Reads as many bytes as [`Writer::block`] wrote.
+    pub(super) fn block(&mut self) -> Result<&'a [u8], FormatError> {
+        let length = self.count(1)?;
+        let (block, rest) = self.rest.split_at(length);
+        self.rest = rest;
+        Ok(block)
+    }
+
+    /// Reads a sketch in a block of its own.
+    pub(super) fn sketch(&mut self) -> Result<Sketch, FormatError> {
+        let block = self.block()?;
+        Sketch::decode(block).map_err(|_| self.damaged("the sketch cannot be read"))
     }
 
     /// A count of items of at least `item` bytes each, refused when the rest cannot hold them.
@@ -154,4 +217,37 @@ pub(super) fn unseal<'a>(what: &'static str, sealed: &'a [u8]) -> Result<&'a [u8
 /// A length as stored; nothing here is ever that long.
 pub(super) fn length(n: usize) -> u32 {
     u32::try_from(n).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn varints_and_blocks_come_back_and_nothing_else_does() {
+        let numbers = [0, 1, 127, 128, 300, u64::from(u32::MAX), u64::MAX - 1, u64::MAX];
+        let mut bytes = Vec::new();
+        for n in numbers {
+            Writer(&mut bytes).varint(n);
+        }
+        Writer(&mut bytes).block(|out| out.extend([7, 8, 9]));
+        let mut reader = Reader::new("a test", &bytes);
+        for n in numbers {
+            assert_eq!(reader.varint(), Ok(n));
+        }
+        assert_eq!(reader.block(), Ok(&[7, 8, 9][..]));
+        reader.end().unwrap();
+        for bad in [
+            &[0x80][..],
+            &[0xff; 11],
+            &[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 2],
+        ] {
+            assert!(Reader::new("a test", bad).varint().is_err(), "{bad:?}");
+        }
+        assert!(
+            Reader::new("a test", &bytes[bytes.len() - 7..bytes.len() - 1])
+                .block()
+                .is_err()
+        );
+    }
 }

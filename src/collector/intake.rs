@@ -41,6 +41,10 @@ pub(super) struct Derived {
 pub(super) struct CountedMetric {
     pub(super) key: MetricKey,
     pub(super) cap: Option<f64>,
+    /// Whether its raw values enter a sketch, from which quantiles are read.
+    pub(super) quantiles: bool,
+    /// The place of its covariate among those of an observation.
+    pub(super) covariate: Option<usize>,
     pub(super) guarded: Option<Guarded>,
     pub(super) derived: Box<[Derived]>,
     name: String,
@@ -99,6 +103,8 @@ impl ExperimentIntake {
             .map(|measure| CountedMetric {
                 key: measure.key,
                 cap: measure.cap,
+                quantiles: measure.kind == MetricKind::Mean,
+                covariate: measure.covariate,
                 guarded: guarded(measure),
                 derived: derived(&measure.name),
                 name: measure.name.clone(),

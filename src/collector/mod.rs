@@ -15,15 +15,19 @@ mod duplicates;
 mod entry;
 mod examples;
 pub mod exposures;
+pub mod fold;
 #[cfg(test)]
 mod full_disk;
 pub mod guard;
 mod id_marks;
 pub mod intake;
 mod keyed;
+mod minutes;
 pub mod observation;
 mod receipt_marks;
 mod row_key;
+pub mod segment_cells;
+pub mod series;
 mod shared;
 pub mod signals;
 mod state;
@@ -78,6 +82,8 @@ pub struct CollectorOptions {
     pub most_ids: usize,
     /// Memory for the marks of receipts that have reported; the others are read back from the store.
     pub receipt_memory_bytes: usize,
+    /// Days for which counts by minute are kept.
+    pub timeseries_days: u32,
 }
 
 impl Default for CollectorOptions {
@@ -90,6 +96,7 @@ impl Default for CollectorOptions {
             decision_capacity: 16_384,
             most_ids: 1_800_000,
             receipt_memory_bytes: 16 << 20,
+            timeseries_days: 90,
         }
     }
 }
@@ -150,6 +157,7 @@ struct Handle {
     clock: Clock,
     recorder: DecisionRecorder,
     most_queued: usize,
+    timeseries_days: u32,
     /// None only while it is dropped.
     sender: Option<Sender<Message>>,
     thread: Mutex<Option<JoinHandle<()>>>,
@@ -169,7 +177,7 @@ impl Collector {
     ) -> Result<Self, StoreError> {
         let shared = Arc::new(Shared::new(intake));
         let recorder = DecisionRecorder::new(options.decision_lanes, options.decision_capacity);
-        let most_queued = options.most_queued;
+        let (most_queued, timeseries_days) = (options.most_queued, options.timeseries_days);
         let writer = Writer::open(
             journal,
             clock.clone(),
@@ -188,6 +196,7 @@ impl Collector {
             clock,
             recorder,
             most_queued,
+            timeseries_days,
             sender: Some(sender),
             thread: Mutex::new(Some(thread)),
         })))
@@ -274,6 +283,12 @@ impl Collector {
             answer,
         };
         self.ask(question, answered).await?
+    }
+
+    /// Days for which counts by minute are kept.
+    #[must_use]
+    pub fn timeseries_days(&self) -> u32 {
+        self.0.timeseries_days
     }
 
     /// Totals since the process began.

@@ -2,12 +2,20 @@
 
 use super::codec::FormatError;
 use crate::{
-    domain::id::{ArmIndex, Epoch, ExperimentKey, MetricKey},
+    domain::{
+        id::{ArmIndex, Epoch, ExperimentKey, MetricKey},
+        segment::Segment,
+    },
     store::sqlite::journal::STATE_KEY,
 };
 
 /// Stands for all parts of a unit sample in one row.
 pub(super) const WHOLE_SAMPLE: u8 = u8::MAX;
+
+/// Kinds from here on are segments; below are the others.
+const FIRST_SEGMENT: u8 = 64;
+/// The last one.
+const LAST_SEGMENT: u8 = 127;
 
 /// A piece that is stored by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -30,6 +38,8 @@ pub(super) enum Piece {
     Units(u8),
     /// The evidence of a guarded measure.
     Guard(MetricKey),
+    /// The sums of a metric in one segment.
+    SegmentCell(MetricKey, Segment),
 }
 
 impl RowKey {
@@ -39,6 +49,7 @@ impl RowKey {
             Piece::Cell(metric) => (2, metric.0),
             Piece::Units(part) => (3, u16::from(part)),
             Piece::Guard(metric) => (4, metric.0),
+            Piece::SegmentCell(metric, segment) => (FIRST_SEGMENT + (segment.0 & 63), metric.0),
         };
         let mut bytes = [0; STATE_KEY];
         // Big-endian, so that the rows of an experiment are neighbours.
@@ -58,11 +69,14 @@ impl RowKey {
             2 => Piece::Cell(MetricKey(detail)),
             3 => Piece::Units(d1),
             4 => Piece::Guard(MetricKey(detail)),
+            FIRST_SEGMENT..=LAST_SEGMENT => {
+                Piece::SegmentCell(MetricKey(detail), Segment(kind - FIRST_SEGMENT))
+            }
             found => {
                 return Err(FormatError::Version {
                     what: "state key",
                     found,
-                    known: 4,
+                    known: LAST_SEGMENT,
                 });
             }
         };
@@ -87,6 +101,8 @@ mod tests {
             Piece::Units(WHOLE_SAMPLE),
             Piece::Units(3),
             Piece::Guard(MetricKey(9)),
+            Piece::SegmentCell(MetricKey(258), Segment(0)),
+            Piece::SegmentCell(MetricKey(7), Segment(63)),
         ] {
             let key = RowKey {
                 experiment: ExperimentKey(1 << 20),
@@ -96,6 +112,10 @@ mod tests {
             };
             assert_eq!(RowKey::from_bytes(key.to_bytes()).unwrap(), key);
         }
-        assert!(RowKey::from_bytes([9; STATE_KEY]).is_err());
+        for kind in [0, 5, 9, 63, 128, 255] {
+            let mut bytes = [0; STATE_KEY];
+            bytes[9] = kind;
+            assert!(RowKey::from_bytes(bytes).is_err(), "{kind}");
+        }
     }
 }

@@ -4,6 +4,8 @@
 //! folded in order give the same state in a live process and after a restart, where a piece that was stored later
 //! than an entry skips it. Does no IO; only the writer changes it, under a lock that readers share.
 
+mod count;
+mod hours;
 mod rows;
 
 use super::{
@@ -11,13 +13,18 @@ use super::{
     codec::FormatError,
     entry::Entry,
     guard::{Guard, GuardSnapshot},
-    intake::{ExperimentIntake, Intake},
+    intake::Intake,
     keyed::KeyMap,
-    observation::Observation,
-    row_key::{Piece, RowKey, WHOLE_SAMPLE},
-    units::{PARTS, UnitSample},
+    minutes::{ArmHours, ChunkKey, Moment},
+    row_key::RowKey,
+    units::PARTS,
 };
-use crate::domain::id::{ArmIndex, Epoch, ExperimentKey, MetricKey};
+use crate::domain::{
+    id::{ArmIndex, Epoch, ExperimentKey, MetricKey},
+    segment::Segment,
+};
+use hours::OpenHours;
+pub(super) use hours::chunk_of;
 use std::{collections::BTreeSet, sync::Arc};
 
 /// A sample of at least this many units is stored in parts.
@@ -36,10 +43,17 @@ pub(super) struct Changes {
 #[derive(Debug, Default)]
 pub(super) struct Counts {
     experiments: KeyMap<ExperimentKey, ExperimentCounts>,
-    /// Pieces that changed since the last [`Counts::take_dirty`] and were not waiting to be stored before.
-    dirty: Vec<RowKey>,
+    dirty: Dirtied,
+    hours: OpenHours,
     /// Experiments with assignments that settle later.
     settling: BTreeSet<ExperimentKey>,
+}
+
+/// Pieces that changed since they were last taken, and were not waiting to be stored before.
+#[derive(Debug, Default)]
+struct Dirtied {
+    rows: Vec<RowKey>,
+    chunks: Vec<ChunkKey>,
 }
 
 #[derive(Debug, Default)]
@@ -59,23 +73,19 @@ struct Shard {
     counters: Stored,
     /// As the cells in `counts`.
     cells: Vec<Stored>,
+    /// As the cells by segment in `counts`.
+    segment_cells: KeyMap<(MetricKey, Segment), Stored>,
+    hours: ArmHours,
     /// One bit per part of the unit sample that waits to be stored.
     dirty_parts: u16,
 }
 
+/// How much of a piece is stored.
 #[derive(Debug, Clone, Copy, Default)]
-struct Stored {
+pub(super) struct Stored {
     /// The journal entry up to which it has everything; read from the store, for replay.
     through: u64,
     dirty: bool,
-}
-
-impl Stored {
-    fn change(&mut self, became_dirty: impl FnOnce()) {
-        if !std::mem::replace(&mut self.dirty, true) {
-            became_dirty();
-        }
-    }
 }
 
 impl Counts {
@@ -103,14 +113,17 @@ impl Counts {
         let mut changes = Changes::default();
         let mut entry = Entry::open(bytes)?;
         let now = entry.now;
+        let moment = Moment::of(now);
+        self.open_hour(moment.hour);
+        let known = self.dirty.chunks.len();
         entry.exposures(|experiment, epoch, arm, units| {
             let counts = self.experiments.entry(experiment).or_default();
-            counts.expose(seq, (experiment, epoch, arm), units, &mut self.dirty);
+            counts.expose((seq, moment), (experiment, epoch, arm), units, &mut self.dirty);
         })?;
         entry.outcomes(|outcome| {
             let counts = self.experiments.entry(outcome.experiment).or_default();
             let design = intake.experiment(outcome.experiment);
-            let changed = counts.count((seq, now), &outcome, design, &mut self.dirty);
+            let changed = counts.count((seq, now, moment), &outcome, design, &mut self.dirty);
             if changed.evidence {
                 changes.evidence.insert(outcome.experiment);
             }
@@ -121,6 +134,7 @@ impl Counts {
                 self.settling.insert(outcome.experiment);
             }
         })?;
+        self.hours.dirtied(moment.hour, self.dirty.chunks.len() - known);
         Ok(changes)
     }
 
@@ -166,113 +180,6 @@ impl Counts {
     }
 }
 
-/// What one outcome changed.
-#[derive(Debug, Clone, Copy, Default)]
-struct OutcomeChange {
-    evidence: bool,
-    absolute: bool,
-    settling: bool,
-}
-
-impl ExperimentCounts {
-    fn expose(
-        &mut self,
-        seq: u64,
-        (experiment, epoch, arm): (ExperimentKey, Epoch, ArmIndex),
-        units: &mut dyn Iterator<Item = u64>,
-        dirty: &mut Vec<RowKey>,
-    ) {
-        let shard = shard_mut(&mut self.shards, epoch, arm);
-        let counts = Arc::make_mut(&mut shard.counts);
-        let key = |piece| RowKey {
-            experiment,
-            epoch,
-            arm,
-            piece,
-        };
-        let known = seq <= shard.counters.through;
-        for unit in units {
-            let sampled = if known {
-                counts.exposures.units.insert(unit)
-            } else {
-                counts.exposures.add(unit)
-            };
-            if sampled {
-                let part = if counts.exposures.units.len() < SAMPLE_IN_PARTS {
-                    WHOLE_SAMPLE
-                } else {
-                    UnitSample::part(unit)
-                };
-                if shard.dirty_parts & part_bit(part) == 0 {
-                    shard.dirty_parts |= part_bit(part);
-                    dirty.push(key(Piece::Units(part)));
-                }
-            }
-        }
-        if !known {
-            shard.counters.change(|| dirty.push(key(Piece::Counters)));
-        }
-    }
-
-    #[inline]
-    fn count(
-        &mut self,
-        (seq, now): (u64, u32),
-        outcome: &Observation,
-        design: Option<&ExperimentIntake>,
-        dirty: &mut Vec<RowKey>,
-    ) -> OutcomeChange {
-        let key = |epoch, piece| RowKey {
-            experiment: outcome.experiment,
-            epoch,
-            arm: outcome.arm,
-            piece,
-        };
-        let guard = &mut self.guard;
-        let shard = shard_mut(&mut self.shards, outcome.epoch, outcome.arm);
-        let counts = Arc::make_mut(&mut shard.counts);
-        if seq > shard.counters.through {
-            counts.accepted += 1;
-            shard
-                .counters
-                .change(|| dirty.push(key(outcome.epoch, Piece::Counters)));
-        }
-        let mut change = OutcomeChange::default();
-        let mut measure = |metric: MetricKey, value: f64, cap, guarded: bool, dirty: &mut Vec<RowKey>| {
-            let place = counts.place(metric);
-            if place >= shard.cells.len() {
-                shard.cells.resize(place + 1, Stored::default());
-            }
-            let stored = &mut shard.cells[place];
-            if seq > stored.through {
-                counts.cells[place].1.add(outcome.unit_hash, value, cap);
-                stored.change(|| dirty.push(key(outcome.epoch, Piece::Cell(metric))));
-            }
-            if let Some(guard) = guard.as_mut().filter(|_| guarded) {
-                let changed = guard.count(metric, outcome, value > 0.0, (seq, now), || {
-                    dirty.push(key(Epoch(0), Piece::Guard(metric)));
-                });
-                change.evidence |= changed.bad_unit;
-                change.absolute |= changed.outcome;
-                change.settling |= changed.due.is_some();
-            }
-        };
-        for (metric, value) in outcome.values.iter() {
-            let Some(counted) = design.and_then(|design| design.metric(metric)) else {
-                // The design has moved on since the outcome was taken; it still counts as what it was.
-                measure(metric, value, None, false, dirty);
-                continue;
-            };
-            measure(metric, value, counted.cap, counted.guarded.is_some(), dirty);
-            for rate in &counted.derived {
-                let above = f64::from(u8::from(value > rate.limit));
-                measure(rate.key, above, None, rate.guarded.is_some(), dirty);
-            }
-        }
-        change
-    }
-}
-
 /// The shard of an epoch and arm, created when it is new.
 #[inline]
 fn shard_mut(shards: &mut Vec<Shard>, epoch: Epoch, arm: ArmIndex) -> &mut Shard {
@@ -299,6 +206,8 @@ impl Shard {
             counts: Arc::default(),
             counters: Stored::default(),
             cells: Vec::new(),
+            segment_cells: KeyMap::default(),
+            hours: ArmHours::default(),
             dirty_parts: 0,
         }
     }

@@ -5,22 +5,28 @@
 //! is answered as failed; the next one tries again.
 
 mod commit;
+mod hours;
 
 use super::{
     Accepted, CollectorMetrics, CollectorOptions, SubmitError,
-    checkpoint::{Checkpoint, Dirty},
+    checkpoint::Checkpoint,
     duplicates::Duplicates,
     entry::{Entry, EntryBuilder, ExposureLists},
     examples,
     exposures::DecisionRecorder,
     intake::{Intake, unix_second, whole_seconds},
+    minutes::Moment,
     observation::Observation,
+    series,
     shared::Shared,
 };
 use crate::{
     clock::Clock,
     domain::id::ExperimentKey,
-    store::{error::StoreError, sqlite::journal::Journal},
+    store::{
+        error::StoreError,
+        sqlite::journal::{Journal, MinuteCursor, MinuteRow},
+    },
 };
 use std::{
     collections::BTreeMap,
@@ -65,6 +71,13 @@ pub(super) enum Message {
         tag: Option<String>,
         answer: oneshot::Sender<Result<Vec<String>, SubmitError>>,
     },
+    /// Stored hours of a series: experiment and series, behind a cursor, up to and with an hour.
+    Minutes {
+        series: (u32, u32),
+        after: MinuteCursor,
+        last: u32,
+        answer: oneshot::Sender<Result<Vec<MinuteRow>, SubmitError>>,
+    },
     /// Finish, with a full checkpoint.
     Shutdown(oneshot::Sender<Result<(), StoreError>>),
 }
@@ -98,6 +111,8 @@ pub(super) struct Writer {
     exposures: ExposureLists,
     exposures_waiting: usize,
     backlog_bytes: usize,
+    /// Minutes of hours before this one are too old; 0 when there are none.
+    minutes_before: u32,
     /// When something was last journalled, or failed to be.
     written: Instant,
     absolute: AbsoluteSignals,
@@ -142,6 +157,7 @@ impl Writer {
             exposures: ExposureLists::new(),
             exposures_waiting: 0,
             backlog_bytes: 0,
+            minutes_before: 0,
             written: now,
             absolute: AbsoluteSignals::default(),
             last_group: 0,
@@ -167,8 +183,9 @@ impl Writer {
         journal.ids(|row| Ok(seen.ids.restore(&row)?))?;
         journal.replay(|seq, bytes| {
             *backlog_bytes += bytes.len();
-            counts.fold(seq, bytes, intake)?;
             let mut entry = Entry::open(bytes)?;
+            hours::read_back(Moment::of(entry.now).hour, &mut counts, journal)?;
+            counts.fold(seq, bytes, intake)?;
             seen.ids.turn(entry.now);
             entry.exposures(|_, _, _, _| {})?;
             let mut failed = None;
@@ -184,9 +201,7 @@ impl Writer {
             failed.map_or(Ok(()), Err)
         })?;
         counts.settle(unix_second(self.clock.now()));
-        counts
-            .take_dirty()
-            .for_each(|key| checkpoint.push(Dirty::Counts(key)));
+        checkpoint.push_changed(&mut counts);
         shared.backlog.store(journal.entries(), Ordering::Relaxed);
         Ok(())
     }
@@ -260,12 +275,22 @@ impl Writer {
                 let found = self.journal.tagged(experiment.0, tag.as_deref());
                 let _ = answer.send(found.map(examples::texts).map_err(SubmitError::from));
             }
+            Message::Minutes {
+                series,
+                after,
+                last,
+                answer,
+            } => {
+                let found = self.journal.minutes(series, after, last, series::PAGE);
+                let _ = answer.send(found.map_err(SubmitError::from));
+            }
         }
     }
 
     /// Whether there is something to do when nobody asks.
     fn has_work(&self) -> bool {
-        let storing = self.checkpoint.in_round() || self.journal.first() < self.trim_end();
+        let storing =
+            self.checkpoint.in_round() || self.journal.first() < self.trim_end() || self.minutes_before > 0;
         storing && (self.shared.store_up.load(Ordering::Relaxed) || self.written.elapsed() >= PATIENCE)
     }
 
@@ -283,6 +308,7 @@ impl Writer {
             self.seen.receipts.tidy(unix_second(self.clock.now()));
             self.checkpoint.begin(now, self.journal.last());
             self.backlog_bytes = 0;
+            self.look_for_old_minutes();
         }
         let exposures_due =
             self.exposures_waiting > 0 && now.saturating_duration_since(self.written) >= PATIENCE;

@@ -4,8 +4,9 @@
 //! known of the arms comes as [`MetricInput`]; which epochs, segments or rows are behind it does not matter here.
 
 use super::{
-    ALPHA, Figure,
+    ALPHA, Figure, adjusted,
     metric::{AlwaysValidFigures, Decision, MetricReport, PowerFigures, VariantFigures, VersusControl},
+    quantiles::{self, Distribution, QuantileDifferenceFigures},
     strata::{Gate, Stratum, compared, plain, summary},
 };
 use crate::{
@@ -20,7 +21,11 @@ use crate::{
         difference::Difference,
         lift::{Lift, lift},
         moments::{Moments, pooled_sd},
-        occupancy, power,
+        occupancy,
+        power::{
+            Goal as PowerGoal,
+            progress::{Progress, days_left_always_valid, detectable_always_valid},
+        },
         sequential::{AlwaysValid, always_valid},
     },
 };
@@ -29,8 +34,11 @@ use std::borrow::Cow;
 /// A sum of squares that falls to this share of itself by taking the mean away is rounding, not variance.
 const ROUNDING: f64 = 1e-13;
 
-/// The power with which an effect is to be found.
-const POWER: f64 = 0.8;
+/// How surely an effect is to be found.
+const GOAL: PowerGoal = PowerGoal {
+    alpha: ALPHA,
+    power: 0.8,
+};
 
 const SECONDS_PER_DAY: f64 = 86_400.0;
 
@@ -115,7 +123,9 @@ fn alone(measure: &Measure, arm: &ArmInput<'_>, vs_control: Option<VersusControl
         units: reporting_units(cell).round(),
         n_eff: Figure::of(summary.map(|arm| arm.n_eff)),
         design_effect: Figure::of(se.and_then(|se| design_effect(cell, se))),
+        heaviest_bucket: Figure::of(summary.map(|arm| arm.largest_part)),
         clipped,
+        quantiles: distribution(measure, cell).map_or_else(Vec::new, quantiles::of_arm),
         vs_control,
     }
 }
@@ -129,7 +139,7 @@ fn versus_control(input: &MetricInput<'_>, control: &ArmInput<'_>, arm: &ArmInpu
         units: [units(control), units(arm)],
     };
     let test = compared(&arm.strata, &gate);
-    let look = test.clone().and_then(|test| look(&test, measure.mde));
+    let look = test.clone().and_then(|test| look_at(&test, measure.mde));
     let of_test = |figure: fn(&Difference) -> f64| Figure::of(test.as_ref().map(figure));
     let plain = match &test {
         Ok(test) => Ok((test.control.mean, test.difference)),
@@ -179,7 +189,53 @@ fn versus_control(input: &MetricInput<'_>, control: &ArmInput<'_>, arm: &ArmInpu
             _ => Decision::NotYet,
         },
         power: power_figures(input, &test),
+        cuped: measure.covariate.map(|_| {
+            adjusted::adjusted(
+                &arm.strata,
+                &gate,
+                (covered(&control.whole), covered(&arm.whole)),
+                |test| look_at(test, measure.mde),
+                |look, base| decision(look, measure, base),
+            )
+        }),
+        quantiles: quantile_differences(measure, &arm.strata),
     }
+}
+
+/// The share of values that came with the covariate.
+fn covered(cell: &Cell) -> f64 {
+    let with = cell
+        .covariate
+        .as_ref()
+        .map_or(0.0, |covariate| covariate.total().0);
+    #[allow(clippy::cast_precision_loss, reason = "counts stay far below 2^53")]
+    let share = with / (cell.n as f64).max(1.0);
+    share
+}
+
+/// The distribution of a cell, for a metric that is a number.
+fn distribution<'a>(measure: &Measure, cell: &'a Cell) -> Option<Distribution<'a>> {
+    let sketch = cell
+        .sketch
+        .as_deref()
+        .filter(|_| measure.kind == MetricKind::Mean)?;
+    let effect = summary(cell).and_then(|arm| design_effect(cell, arm.se));
+    Some(Distribution {
+        sketch,
+        design_effect: effect.unwrap_or(1.0).max(1.0),
+    })
+}
+
+/// Of the stratum with the most data, because sketches of different splits must not be added up.
+fn quantile_differences(measure: &Measure, strata: &[Stratum<'_>]) -> Vec<QuantileDifferenceFigures> {
+    let largest = strata
+        .iter()
+        .max_by_key(|stratum| stratum.control.n.min(stratum.candidate.n));
+    let distributions = largest.and_then(|stratum| {
+        let of = |cell| distribution(measure, cell);
+        Some((of(&stratum.control)?, of(&stratum.candidate)?))
+    });
+    distributions.map_or_else(Vec::new, |(control, arm)| quantiles::differences(control, arm))
 }
 
 fn checked(what: &'static str, value: Result<f64, impl ToString>) -> Figure<f64> {
@@ -208,7 +264,7 @@ fn worth_finding(test: &Difference, mde: f64) -> Result<f64, String> {
     }
 }
 
-fn look(test: &Difference, mde: f64) -> Result<AlwaysValid, String> {
+fn look_at(test: &Difference, mde: f64) -> Result<AlwaysValid, String> {
     let tau = worth_finding(test, mde)?;
     always_valid(test.difference, test.se, tau, ALPHA).map_err(|reason| reason.to_string())
 }
@@ -232,15 +288,20 @@ fn power_figures(input: &MetricInput<'_>, test: &Result<Difference, String>) -> 
     let mde = input.measure.mde;
     let found = test.as_ref().map_err(Clone::clone).and_then(|test| {
         let tau = worth_finding(test, mde)?;
-        let effect = power::detectable_always_valid(test.se, tau, ALPHA, POWER);
+        let effect = detectable_always_valid(test.se, tau, GOAL);
         Ok((test, tau, effect.map_err(|reason| reason.to_string())?))
     });
     let days_left = found.clone().and_then(|(test, tau, _)| {
         let observed = input
             .observed_s
             .ok_or("how long this took to count is not known")?;
-        let left = power::time_left_always_valid(test.se, tau, tau, observed, ALPHA, POWER);
-        Ok(left.map_err(|reason| reason.to_string())? / SECONDS_PER_DAY)
+        let progress = Progress {
+            se: test.se,
+            traffic: 1.0,
+            elapsed: observed / SECONDS_PER_DAY,
+        };
+        let left = days_left_always_valid(&progress, tau).map_err(|reason| reason.to_string())?;
+        Ok(left.days)
     });
     PowerFigures {
         detectable: Figure::of(found.as_ref().map(|(_, _, effect)| *effect)),

@@ -1,6 +1,9 @@
 //! The figures of one metric as they are shown: each arm by itself, and each against control.
 
-use super::Figure;
+use super::{
+    Figure,
+    quantiles::{QuantileDifferenceFigures, QuantileFigures},
+};
 use crate::domain::{
     id::VariantName,
     metric::{Goal, MetricKind},
@@ -44,9 +47,15 @@ pub struct VariantFigures {
     /// How many times larger the variance is than if every request were a unit of its own: one request counts as
     /// 1/`design_effect`.
     pub design_effect: Figure<f64>,
+    /// The share of the variance that comes from the one bucket with the most: from 0.1 on a single unit may rule the
+    /// comparison, and the metric wants a cap.
+    pub heaviest_bucket: Figure<f64>,
     /// The share of values that were clipped to the metric's cap; none for a metric without one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub clipped: Option<f64>,
+    /// Median, 95th and 99th percentile of the raw values; empty for a rate.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub quantiles: Vec<QuantileFigures>,
     /// Against control; none for control itself.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub vs_control: Option<VersusControl>,
@@ -85,6 +94,12 @@ pub struct VersusControl {
     pub verdict: Decision,
     /// What the comparison can find, and when.
     pub power: PowerFigures,
+    /// The same comparison without what the covariate explains; none for a metric without a covariate.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cuped: Option<AdjustedFigures>,
+    /// How far the quantiles lie from control's, of the stretch of one split with the most data; empty for a rate.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub quantiles: Vec<QuantileDifferenceFigures>,
 }
 
 /// Figures that stay valid at every look.
@@ -100,6 +115,26 @@ pub struct AlwaysValidFigures {
     /// Natural logarithm of the evidence against "no difference"; what the corrections work with.
     #[serde(skip)]
     pub(super) log_e: Option<f64>,
+}
+
+/// A comparison adjusted by a covariate (CUPED): what was known of the units beforehand is taken out, which makes the
+/// error smaller and leaves the difference as it is.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct AdjustedFigures {
+    /// The arm's minus control's, in the unit of the metric.
+    pub difference: Figure<f64>,
+    /// Its 95 % interval, for a size of sample that was fixed beforehand.
+    pub ci: Figure<(f64, f64)>,
+    /// The two-sided p-value, likewise.
+    pub p: Figure<f64>,
+    /// What holds however often somebody looks.
+    pub always_valid: AlwaysValidFigures,
+    /// The share of the variance that is gone: of the traffic that is saved.
+    pub variance_saved: Figure<f64>,
+    /// The shares of values that came with the covariate, of control and of the arm.
+    pub covered: (f64, f64),
+    /// What follows from the adjusted always-valid interval alone.
+    pub verdict: Decision,
 }
 
 /// What a comparison can find, and when, at a power of 80 %.

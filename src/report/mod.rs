@@ -8,15 +8,17 @@
 //!
 //! In reading order: [`Figure`] is a value or the reason why there is none; `traffic` says who was served, and
 //! `sample_ratio` whether the split was the one asked for; `strata` keeps stretches with different splits apart;
-//! `comparison` turns the cells of one metric into the figures of `metric`, for a whole experiment, a segment of it or
+//! `quantiles` and `adjusted` (CUPED) are further views of the same cells; `comparison` turns the cells of one metric into the figures of `metric`, for a whole experiment, a segment of it or
 //! a file of rows; `correction` makes them fair to many comparisons; `segments` repeats them by value of an attribute;
 //! `guardrail` is the shape of what the guardrails found.
 
+mod adjusted;
 mod comparison;
 mod correction;
 mod figure;
 mod guardrail;
 mod metric;
+mod quantiles;
 mod sample_ratio;
 mod segments;
 mod strata;
@@ -26,7 +28,10 @@ pub use comparison::{ArmInput, MetricInput, metric_report};
 pub use correction::correct;
 pub use figure::{ByVariant, Figure};
 pub use guardrail::{CandidateStatus, ControlStatus, GuardrailStatus};
-pub use metric::{AlwaysValidFigures, Decision, MetricReport, PowerFigures, VariantFigures, VersusControl};
+pub use metric::{
+    AdjustedFigures, AlwaysValidFigures, Decision, MetricReport, PowerFigures, VariantFigures, VersusControl,
+};
+pub use quantiles::{QuantileDifferenceFigures, QuantileFigures};
 pub use sample_ratio::{SampleRatioReport, SplitVerdict, TrafficBalanceReport, UnitsOfArm, sample_ratio};
 pub use segments::SegmentReport;
 pub use strata::Stratum;

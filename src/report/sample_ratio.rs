@@ -12,12 +12,15 @@ use super::{
 use crate::{
     collector::units::UnitSample,
     domain::{
-        experiment::{EpochRecord, Experiment},
+        experiment::{ArmShare, EpochRecord, Experiment},
         id::{ArmIndex, VariantName},
     },
     routing::hash::BUCKETS,
-    stats::sample_ratio::{
-        ALARM_P, SampleRatio, TrafficBalance, bucket_traffic, chi_square, log_bayes_factor, sequential_p,
+    stats::{
+        distribution::log_mean_exp,
+        sample_ratio::{
+            ALARM_P, SampleRatio, TrafficBalance, bucket_traffic, chi_square, log_bayes_factor, sequential_p,
+        },
     },
 };
 use serde::Serialize;
@@ -26,8 +29,9 @@ use std::collections::{BTreeMap, HashSet};
 /// Units an arm must be expected to have before the chi-square approximation holds.
 const LEAST_EXPECTED_UNITS: f64 = 5.0;
 
-/// How firmly the sequential form believes in the split asked for: as if so many units had been split right before.
-const CONCENTRATION: f64 = 10_000.0;
+/// How firmly the sequential form believes in the split asked for: as if so many units had been split right before. The
+/// largest finds small deviations among very many units, the smaller ones find large ones early.
+const CONCENTRATIONS: [f64; 3] = [100.0, 1_000.0, 10_000.0];
 
 /// Whether the arms got the units they should have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -166,7 +170,7 @@ impl FirstSeen {
             let below = hashes.iter().filter(|hash| **hash <= bound).count();
             (hashes.len() as u64, below as u64)
         };
-        let count = |(share, sample): (crate::domain::experiment::ArmShare, Option<&UnitSample>)| {
+        let mut count = |(share, sample): (ArmShare, Option<&UnitSample>)| {
             let (units, below_level) = sample.map_or((0, 0), &mut first_seen);
             ArmUnits {
                 arm: share.arm,
@@ -175,7 +179,6 @@ impl FirstSeen {
                 below_level,
             }
         };
-        let mut count = count;
         let epochs = epochs
             .into_iter()
             .map(|arms| EpochUnits {
@@ -226,7 +229,8 @@ impl FirstSeen {
         chi_square(&observed, &expected).map_err(|reason| reason.to_string())
     }
 
-    /// ln E against the split asked for: the Dirichlet-multinomial Bayes factor of each split, multiplied.
+    /// ln E against the split asked for: the Dirichlet-multinomial Bayes factor of each split, multiplied, as the mean
+    /// over [`CONCENTRATIONS`].
     ///
     /// Units below a bound that does not depend on the data are a fixed sample, and counting its first-seen units is a
     /// fair game. As the samples fill up the bound is halved again and again; the process of each bound has a weight of
@@ -250,16 +254,20 @@ impl FirstSeen {
                 None => splits.push(epoch.arms.clone()),
             }
         }
-        let mut log_e = None;
+        let (mut log_e, mut counted) = ([0.0; CONCENTRATIONS.len()], false);
         for split in splits {
             let (observed, shares): (Vec<u64>, Vec<f64>) =
                 split.iter().map(|arm| (arm.below_level, arm.share)).unzip();
-            if let Ok(more) = log_bayes_factor(&observed, &shares, CONCENTRATION) {
-                log_e = Some(log_e.unwrap_or(0.0) + more);
+            for (log_e, concentration) in log_e.iter_mut().zip(CONCENTRATIONS) {
+                // Fails only for a split in which nobody was counted yet.
+                if let Ok(more) = log_bayes_factor(&observed, &shares, concentration) {
+                    *log_e += more;
+                    counted = true;
+                }
             }
         }
         let level = f64::from(self.level);
-        log_e.map(|log_e| log_e - ((level + 1.0) * (level + 2.0)).ln())
+        counted.then(|| log_mean_exp(&log_e) - ((level + 1.0) * (level + 2.0)).ln())
     }
 }
 

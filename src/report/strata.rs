@@ -143,14 +143,7 @@ pub(super) fn share_of(
 /// # Errors
 /// Why there is none, of the stratum with the most data.
 pub(super) fn compared(strata: &[Stratum<'_>], gate: &Gate<'_>) -> Result<Difference, String> {
-    for (units, name) in gate.units.into_iter().zip(gate.names) {
-        if units.round() < f64::from(gate.min_units) && !strata.is_empty() {
-            return Err(format!(
-                "collecting: {units:.0} units on `{name}`, shown from {}",
-                gate.min_units
-            ));
-        }
-    }
+    enough_units(strata, gate)?;
     let mut comparisons = Vec::with_capacity(strata.len());
     let mut missing: Option<(u64, String)> = None;
     for stratum in strata {
@@ -174,8 +167,21 @@ pub(super) fn compared(strata: &[Stratum<'_>], gate: &Gate<'_>) -> Result<Differ
     }
 }
 
+/// Whether both arms have the units that the design asks for.
+pub(super) fn enough_units(strata: &[Stratum<'_>], gate: &Gate<'_>) -> Result<(), String> {
+    for (units, name) in gate.units.into_iter().zip(gate.names) {
+        if units.round() < f64::from(gate.min_units) && !strata.is_empty() {
+            return Err(format!(
+                "collecting: {units:.0} units on `{name}`, shown from {}",
+                gate.min_units
+            ));
+        }
+    }
+    Ok(())
+}
+
 impl Stratum<'_> {
-    fn compare(&self, gate: &Gate<'_>) -> Result<Difference, String> {
+    pub(super) fn compare(&self, gate: &Gate<'_>) -> Result<Difference, String> {
         let ready = |cell: &Cell, name: &str| {
             let arm = summary(cell).map_err(|reason| waiting(reason, name))?;
             arm.ready(gate.rate).map_err(|reason| waiting(reason, name))?;

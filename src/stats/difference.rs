@@ -18,12 +18,14 @@ pub struct Estimate {
 }
 
 /// Where the standard error of a difference came from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Form {
     /// Each arm with its own variance.
     Welch,
     /// One variance for both arms, scaled by the size of each.
     Pooled,
+    /// The variance of the difference itself, from units that are in both arms.
+    Paired,
 }
 
 /// Treatment minus control, with its error.
@@ -33,6 +35,8 @@ pub struct Difference {
     pub control: Estimate,
     /// Treatment's mean with the variance this comparison ascribes to it.
     pub treatment: Estimate,
+    /// The covariance of the two means, in squared units of the metric: 0 unless units are in both arms.
+    pub covariance: f64,
     /// Treatment's mean minus control's, in the unit of the metric.
     pub difference: f64,
     /// The standard error of the difference; greater than 0.
@@ -51,7 +55,8 @@ pub struct Difference {
     pub ci: (f64, f64),
     /// The two-sided error rate of `ci`, in (0, 1).
     pub alpha: f64,
-    /// Which variance was used. Several epochs combined are `Pooled` as soon as one of them is.
+    /// Which variance was used. Several epochs combined are `Paired` as soon as one of them is, otherwise
+    /// `Pooled` as soon as one of them is.
     pub form: Form,
 }
 
@@ -83,8 +88,23 @@ impl Difference {
         form: Form,
         alpha: f64,
     ) -> Result<Difference, Undefined> {
+        let variance = control.variance + treatment.variance;
+        Difference::with_variance(control, treatment, 0.0, variance, dof, form, alpha)
+    }
+
+    /// The same test when `variance` is that of the difference itself: V_A + V_B − 2·`covariance`, but not
+    /// computed so, because arms that move together leave no digits in that.
+    pub(super) fn with_variance(
+        control: Estimate,
+        treatment: Estimate,
+        covariance: f64,
+        variance: f64,
+        dof: f64,
+        form: Form,
+        alpha: f64,
+    ) -> Result<Difference, Undefined> {
         check_alpha(alpha)?;
-        for value in [control.variance, treatment.variance] {
+        for value in [control.variance, treatment.variance, variance] {
             if value.is_nan() || value < 0.0 {
                 return Err(Undefined::OutOfDomain {
                     what: "variance",
@@ -93,10 +113,8 @@ impl Difference {
                 });
             }
         }
-        let variance = finite(
-            "the variance of the difference",
-            control.variance + treatment.variance,
-        )?;
+        finite("the variance of the difference", variance)?;
+        finite("the covariance", covariance)?;
         if variance == 0.0 {
             return Err(Undefined::ZeroVariance);
         }
@@ -113,6 +131,7 @@ impl Difference {
         Ok(Difference {
             control,
             treatment,
+            covariance,
             difference,
             se,
             t: finite("t", t)?,
@@ -223,6 +242,8 @@ pub fn combine(epochs: &[Difference]) -> Result<Difference, Undefined> {
         variance: 0.0,
     };
     let mut treatment = control;
+    let mut covariance = 0.0;
+    let mut variance = 0.0;
     let mut inverse_dof = 0.0;
     let mut estimated_weights = 0.0;
     let mut form = Form::Welch;
@@ -232,16 +253,24 @@ pub fn combine(epochs: &[Difference]) -> Result<Difference, Undefined> {
         treatment.mean += weight * epoch.treatment.mean;
         control.variance += weight * weight * epoch.control.variance;
         treatment.variance += weight * weight * epoch.treatment.variance;
+        covariance += weight * weight * epoch.covariance;
+        variance += weight * epoch.se * (weight * epoch.se);
         inverse_dof += weight * weight / epoch.dof;
         estimated_weights += weight * (1.0 - weight) / epoch.dof;
-        if epoch.form == Form::Pooled {
-            form = Form::Pooled;
-        }
+        form = form.max(epoch.form);
     }
     let inflation = 1.0 + 4.0 * estimated_weights;
     control.variance *= inflation;
     treatment.variance *= inflation;
-    Difference::test(control, treatment, 1.0 / inverse_dof, form, first.alpha)
+    Difference::with_variance(
+        control,
+        treatment,
+        inflation * covariance,
+        inflation * variance,
+        1.0 / inverse_dof,
+        form,
+        first.alpha,
+    )
 }
 
 #[cfg(test)]
@@ -280,6 +309,24 @@ mod tests {
         let late = test(rate(0.14, 50_000.0), rate(0.14, 50_000.0));
         let all = combine(&[early, late]).unwrap();
         assert!(all.difference.abs() < 1e-12, "{all:?}");
+    }
+
+    #[test]
+    fn epochs_of_paired_buckets_keep_their_covariance() {
+        let means = [1.0, 1.5].map(|mean| Estimate { mean, variance: 0.5 });
+        let paired = |scale: f64| {
+            let (covariance, variance) = (0.4 * scale, 0.2 * scale);
+            let [control, treatment] = means.map(|arm| Estimate {
+                variance: arm.variance * scale,
+                ..arm
+            });
+            Difference::with_variance(control, treatment, covariance, variance, 50.0, Form::Paired, 0.05)
+                .unwrap()
+        };
+        let all = combine(&[paired(1.0), paired(2.0), epoch(0.5, 0.3, 40.0)]).unwrap();
+        assert_eq!(all.form, Form::Paired);
+        let total = all.control.variance + all.treatment.variance - 2.0 * all.covariance;
+        assert!((total / (all.se * all.se) - 1.0).abs() < 1e-12, "{all:?}");
     }
 
     proptest! {

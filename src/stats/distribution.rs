@@ -280,6 +280,32 @@ pub(super) fn half_gamma_ratio(a: f64) -> f64 {
     factor * a.sqrt() * series.exp()
 }
 
+/// x ln(x/m) + m − x for x ≥ 0 and m > 0, without cancellation when x is near m.
+///
+/// Loader (2000), "Fast and accurate computation of binomial probabilities". Never below 0.
+pub(super) fn deviance(x: f64, m: f64) -> f64 {
+    if x == 0.0 {
+        return m;
+    }
+    let ratio = (x - m) / (x + m);
+    if ratio.abs() >= 0.1 {
+        return x * (x / m).ln() + m - x;
+    }
+    // ln(x/m) = 2 artanh((x − m)/(x + m)), whose first term goes with m − x.
+    let square = ratio * ratio;
+    let mut power = 2.0 * x * ratio;
+    let mut sum = (x - m) * ratio;
+    for j in 1..60 {
+        power *= square;
+        let next = sum + power / f64::from(2 * j + 1);
+        if next == sum {
+            break;
+        }
+        sum = next;
+    }
+    sum
+}
+
 /// 2/√π ∫ exp(−s²) ds from `x` to infinity, to about 1e-14 in relative terms; `statrs` has 1e-10.
 ///
 /// Below 2 the series of erf, Abramowitz & Stegun (1964), 7.1.6; above it the continued fraction 7.1.14.

@@ -4,7 +4,7 @@
 //! points when control's mean is not known well. Called by a report, for display beside the absolute
 //! difference.
 
-use super::difference::Difference;
+use super::difference::{Difference, Estimate};
 use super::distribution::student_t_upper_quantile;
 use super::{Undefined, check_alpha, finite};
 
@@ -54,15 +54,16 @@ impl Lift {
 pub fn lift(comparison: &Difference) -> Result<(f64, Lift), Undefined> {
     check_alpha(comparison.alpha)?;
     let quantile = student_t_upper_quantile(0.5 * comparison.alpha, comparison.dof)?;
-    let (control, treatment) = (comparison.control, comparison.treatment);
-    let set = fieller(
-        control.mean,
-        control.variance,
-        treatment.mean,
-        treatment.variance,
+    let set = correlated(
+        comparison.control,
+        comparison.treatment,
+        comparison.covariance,
         quantile,
     )?;
-    Ok((finite("the lift", comparison.difference / control.mean)?, set))
+    Ok((
+        finite("the lift", comparison.difference / comparison.control.mean)?,
+        set,
+    ))
 }
 
 /// Fieller's set for B/A − 1, from two independent means with the variances of the means and a quantile `t` ≥
@@ -93,6 +94,22 @@ pub fn fieller(
     variance_b: f64,
     t: f64,
 ) -> Result<Lift, Undefined> {
+    let control = Estimate {
+        mean: mean_a,
+        variance: variance_a,
+    };
+    let treatment = Estimate {
+        mean: mean_b,
+        variance: variance_b,
+    };
+    correlated(control, treatment, 0.0, t)
+}
+
+/// [`fieller`] for means with covariance C, as when units are in both arms: with h = t²C/A² the centre is (r −
+/// 1) + g − h and the root's argument (t²/A²)(V_B − 2rC + r²V_A) − (t²/A²)V_B·g + h².
+fn correlated(control: Estimate, treatment: Estimate, covariance: f64, t: f64) -> Result<Lift, Undefined> {
+    let (mean_a, variance_a) = (control.mean, control.variance);
+    let (mean_b, variance_b) = (treatment.mean, treatment.variance);
     for (what, value) in [
         ("variance", variance_a),
         ("variance", variance_b),
@@ -107,6 +124,7 @@ pub fn fieller(
         }
         finite(what, value)?;
     }
+    finite("the covariance", covariance)?;
     finite("control's mean", mean_a)?;
     let difference = finite("the difference", mean_b - mean_a)?;
     if mean_a == 0.0 {
@@ -116,8 +134,9 @@ pub fn fieller(
     let error_a = t * variance_a.sqrt() / mean_a.abs();
     let error_b = t * variance_b.sqrt() / mean_a.abs();
     let g = error_a * error_a;
-    let inside_root = error_b * error_b * (1.0 - g) + ratio * ratio * g;
-    let centre = difference / mean_a + g;
+    let h = (t / mean_a) * covariance * (t / mean_a);
+    let inside_root = error_b * error_b * (1.0 - g) + ratio * ratio * g - h * (2.0 * ratio - h);
+    let centre = difference / mean_a + g - h;
     if inside_root.is_nan() || inside_root < 0.0 {
         return Ok(Lift::All);
     }
@@ -135,7 +154,7 @@ pub fn fieller(
 
 #[cfg(test)]
 mod tests {
-    use super::super::difference::{Estimate, Form};
+    use super::super::difference::Form;
     use super::*;
     use proptest::prelude::*;
 
@@ -159,6 +178,23 @@ mod tests {
             let treatment = Estimate { mean: b, variance: vb };
             let test = Difference::test(control, treatment, dof, Form::Welch, alpha).unwrap();
             // At equality the two are decided by rounding.
+            prop_assume!((test.p - alpha).abs() > 1e-9 && a.abs() > 1e-6);
+            let (_, set) = lift(&test).unwrap();
+            prop_assert_eq!(set.contains(0.0), test.p >= alpha, "{:?} {:?}", set, test);
+        }
+
+        #[test]
+        fn arms_that_move_together_agree_with_their_test_too(
+            a in -10.0..10.0f64, b in -10.0..10.0f64, va in 1e-4..20.0f64, vb in 1e-4..20.0f64,
+            correlation in -0.99..0.99f64, dof in 1.0..200.0f64, alpha in 0.001..0.4f64,
+        ) {
+            let control = Estimate { mean: a, variance: va };
+            let treatment = Estimate { mean: b, variance: vb };
+            let covariance = correlation * (va * vb).sqrt();
+            let variance = va + vb - 2.0 * covariance;
+            let test = Difference::with_variance(
+                control, treatment, covariance, variance, dof, Form::Paired, alpha,
+            ).unwrap();
             prop_assume!((test.p - alpha).abs() > 1e-9 && a.abs() > 1e-6);
             let (_, set) = lift(&test).unwrap();
             prop_assert_eq!(set.contains(0.0), test.p >= alpha, "{:?} {:?}", set, test);

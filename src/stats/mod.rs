@@ -9,14 +9,17 @@
 //! values; [`cluster`] the sums of units that come back many times, which is what traffic looks like;
 //! [`difference`] what a comparison of two arms says, and how epochs are combined; [`lift`] the same relative
 //! to control; [`sequential`] the form that may be looked at every day; [`evidence`] the guardrail's test;
-//! [`sample_ratio`] the check that the split was the one asked for; [`proportion`] one rate of independent
-//! units.
+//! [`sample_ratio`] the check that the split was the one asked for; [`occupancy`] how many units filled so many
+//! buckets; [`proportion`] the rates of independent units; [`multiple_testing`] what several comparisons at once do to
+//! their p-values; [`bayesian`] the chance to beat control and what a wrong choice costs; [`quantile`] a sketch of a
+//! distribution, and the quantiles read from it; [`power`] what a size of sample can find.
 //!
 //! Conventions: control is A, treatment is B, every difference is B − A and every lift B/A − 1. `alpha` is
 //! the two-sided error rate, in (0, 1). Evidence is kept as natural logarithms.
 
 pub mod bayesian;
 pub mod cluster;
+pub mod cuped;
 pub mod difference;
 pub mod distribution;
 pub mod evidence;
@@ -26,6 +29,7 @@ pub mod multiple_testing;
 pub mod occupancy;
 pub mod power;
 pub mod proportion;
+pub mod quantile;
 pub mod sample_ratio;
 pub mod sequential;
 

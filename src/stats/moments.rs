@@ -271,7 +271,7 @@ fn pooled_dof(control: &Moments, treatment: &Moments) -> Result<f64, Undefined> 
     Ok(values - 2.0)
 }
 
-fn check_value(what: &'static str, value: f64) -> Result<(), Undefined> {
+pub(super) fn check_value(what: &'static str, value: f64) -> Result<(), Undefined> {
     if value.abs() <= LARGEST_VALUE {
         Ok(())
     } else {

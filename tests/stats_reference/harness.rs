@@ -9,6 +9,7 @@ use serin::stats::{
 use std::{collections::BTreeMap, path::Path};
 
 /// One case of a file: what goes in and what must come out.
+#[derive(Clone, Copy)]
 pub(crate) struct Case<'a> {
     pub(crate) id: &'a str,
     pub(crate) input: &'a Value,

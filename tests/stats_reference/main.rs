@@ -7,8 +7,11 @@
     reason = "clippy takes the helpers of an integration test for production code"
 )]
 
+mod bayes;
 mod harness;
+mod multiple_testing;
 mod proportions;
+mod quantiles;
 mod ratio_cluster;
 mod sequential;
 mod srm;

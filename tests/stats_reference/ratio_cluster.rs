@@ -4,14 +4,15 @@ use crate::harness::{Compared, at, each_case, kind_of};
 use serde_json::Value;
 use serin::stats::{
     Undefined,
-    cluster::{ArmSummary, compare, compare_as},
+    cluster::{ArmSummary, compare, compare_paired, compare_pooled, compare_welch},
     difference::Form,
     lift::lift,
+    moments::Moments,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Sums the rows of one arm into clusters: by user, or by the user's bucket.
-fn clusters(input: &Value, arm: &str, bucketed: bool) -> Vec<(f64, f64)> {
+fn clusters(input: &Value, arm: &str, bucketed: bool) -> BTreeMap<String, (f64, f64)> {
     let mut sums: BTreeMap<String, (f64, f64)> = BTreeMap::new();
     for row in input["rows"].as_array().unwrap() {
         if row[1] == arm {
@@ -26,7 +27,7 @@ fn clusters(input: &Value, arm: &str, bucketed: bool) -> Vec<(f64, f64)> {
             cluster.1 += row[2].as_f64().unwrap();
         }
     }
-    sums.into_values().collect()
+    sums
 }
 
 #[test]
@@ -35,7 +36,8 @@ fn clustered_ratios() {
         for level in ["user", "bucket"] {
             let summary = |arm: &str, compared: &mut Compared| {
                 let path = |field: &str| format!("{level}.{arm}.{field}");
-                let found = ArmSummary::from_clusters(clusters(case.input, arm, level == "bucket"));
+                let sums = clusters(case.input, arm, level == "bucket");
+                let found = ArmSummary::from_clusters(sums.values().copied());
                 if let Ok(arm) = &found {
                     compared.exact(case, &path("n_clusters"), arm.clusters);
                     compared.number(case, &path("n_obs"), arm.n);
@@ -63,12 +65,12 @@ fn clustered_ratios() {
                 assert_eq!(compare(&a, &b, 0.05), Err(Undefined::ZeroVariance), "{}", case.id);
                 continue;
             }
-            let welch = compare_as(Form::Welch, &a, &b, 0.05).unwrap();
+            let welch = compare_welch(&a, &b, 0.05).unwrap();
             compared.difference(case, &path, &welch);
-            compared.difference(case, &path, &compare_as(Form::Welch, &a, &b, 0.01).unwrap());
+            compared.difference(case, &path, &compare_welch(&a, &b, 0.01).unwrap());
             compared.fieller(case, &path, &welch);
 
-            let pooled = compare_as(Form::Pooled, &a, &b, 0.05).unwrap();
+            let pooled = compare_pooled(&a, &b, 0.05).unwrap();
             compared.number(case, &format!("{level}.safe.se_welch"), welch.se);
             compared.number(case, &format!("{level}.safe.se_pooled"), pooled.se);
             let safe = compare(&a, &b, 0.05).unwrap();
@@ -82,6 +84,45 @@ fn clustered_ratios() {
             if let Ok((_, set)) = lift(&safe) {
                 assert_eq!(set.contains(0.0), safe.p >= 0.05, "{}: {set:?}", case.id);
             }
+        }
+    });
+}
+
+#[test]
+fn buckets_that_are_in_both_arms() {
+    each_case("ratio_cluster.json", 283, |case, compared| {
+        for level in ["user", "bucket"] {
+            let [a, b] = ["a", "b"].map(|arm| clusters(case.input, arm, level == "bucket"));
+            let keys: BTreeSet<_> = a.keys().chain(b.keys()).collect();
+            let of = |arm: &BTreeMap<_, _>, key| arm.get(key).copied().unwrap_or_default();
+            let buckets: Vec<_> = keys.iter().map(|&key| (of(&a, key), of(&b, key))).collect();
+            let path = format!("{level}.paired.");
+            match compare_paired(buckets.iter().copied(), 0.05) {
+                Ok(test) => {
+                    compared.number(case, &format!("{path}n_clusters"), buckets.len() as f64);
+                    compared.difference(case, &path, &test);
+                    assert_eq!(test.form, Form::Paired);
+                    if let Ok((_, set)) = lift(&test) {
+                        assert_eq!(set.contains(0.0), test.p >= 0.05, "{}: {set:?}", case.id);
+                    }
+                }
+                Err(reason) => compared.exact(case, &format!("{path}error"), kind_of(&reason)),
+            }
+        }
+    });
+}
+
+#[test]
+fn requests_taken_for_independent() {
+    each_case("ratio_cluster.json", 108, |case, compared| {
+        for arm in ["a", "b"] {
+            let rows = case.input["rows"].as_array().unwrap();
+            let values = rows.iter().filter(|row| row[1] == arm);
+            let moments = Moments::from_values(values.map(|row| row[2].as_f64().unwrap())).unwrap();
+            let path = |field: &str| format!("naive_per_request.{arm}.{field}");
+            compared.exact(case, &path("n"), moments.n());
+            compared.number(case, &path("mean"), moments.mean());
+            compared.number(case, &path("var"), moments.variance().unwrap());
         }
     });
 }

@@ -16,6 +16,7 @@ mod ops;
 mod refusal;
 mod serving;
 mod steps;
+mod timeseries;
 mod view;
 
 pub use refusal::problem_of;
@@ -106,6 +107,7 @@ pub fn router(state: ControlState) -> Router {
             get(experiments::read).put(experiments::change),
         )
         .route("/api/v1/experiments/{id}/results", get(experiments::results))
+        .route("/api/v1/experiments/{id}/timeseries", get(timeseries::read))
         .route("/api/v1/experiments/{id}/start", post(steps::start))
         .route("/api/v1/experiments/{id}/stop", post(steps::stop))
         .route("/api/v1/experiments/{id}/hold", post(steps::hold))

@@ -2,8 +2,9 @@
 
 use crate::{
     api::problem::Problem,
+    collector,
     control_plane::{SubmitError, decide::Rejection},
-    domain::problem::Problem as Mistake,
+    domain::{id::ExperimentId, problem::Problem as Mistake},
     store::error::StoreError,
 };
 use hyper::StatusCode;
@@ -42,26 +43,53 @@ fn rejected(rejection: &Rejection) -> Problem {
 
 /// A design with mistakes, each named by its field.
 pub(super) fn invalid(problems: &[Mistake]) -> Problem {
-    mistaken("INVALID_EXPERIMENT", problems)
+    mistaken(StatusCode::UNPROCESSABLE_ENTITY, "INVALID_EXPERIMENT", problems)
 }
 
 /// A body that is JSON but not what is asked for here.
 pub(super) fn invalid_body(problems: &[Mistake]) -> Problem {
-    mistaken("INVALID_BODY", problems)
+    mistaken(StatusCode::UNPROCESSABLE_ENTITY, "INVALID_BODY", problems)
 }
 
-fn mistaken(code: &'static str, problems: &[Mistake]) -> Problem {
+/// Query parameters that are wrong, each named.
+pub(super) fn bad_query(problems: &[Mistake]) -> Problem {
+    mistaken(StatusCode::BAD_REQUEST, "BAD_QUERY", problems)
+}
+
+/// A metric that an experiment does not have.
+pub(super) fn unknown_metric(experiment: &ExperimentId, name: &str, known: &str) -> Problem {
+    let name: String = name.chars().take(LONGEST_ECHO).collect();
+    let problem = format!("experiment `{experiment}` has no `{name}`; it has {known}");
+    mistaken(
+        StatusCode::BAD_REQUEST,
+        "UNKNOWN_METRIC",
+        &[Mistake::new("metric", problem)],
+    )
+}
+
+fn mistaken(status: StatusCode, code: &'static str, problems: &[Mistake]) -> Problem {
     let listed: Vec<String> = problems.iter().map(ToString::to_string).collect();
     let members: Vec<Value> = problems
         .iter()
         .map(|mistake| json!({"field": mistake.field, "problem": mistake.problem}))
         .collect();
-    Problem::new(StatusCode::UNPROCESSABLE_ENTITY, code, listed.join("; ")).with("problems", members)
+    Problem::new(status, code, listed.join("; ")).with("problems", members)
 }
 
 pub(super) fn unknown_experiment(id: &str) -> Problem {
     let id: String = id.chars().take(LONGEST_ECHO).collect();
     rejected(&Rejection::UnknownExperiment(id))
+}
+
+/// Counts that could not be read.
+pub(super) fn collector_failed(error: &collector::SubmitError) -> Problem {
+    let (status, code) = match error {
+        collector::SubmitError::StorageFull => (StatusCode::INSUFFICIENT_STORAGE, "STORAGE_FULL"),
+        collector::SubmitError::Unavailable(_) => (StatusCode::SERVICE_UNAVAILABLE, "STORE_UNAVAILABLE"),
+        collector::SubmitError::Overloaded => (StatusCode::SERVICE_UNAVAILABLE, "OVERLOADED"),
+        collector::SubmitError::ShuttingDown => (StatusCode::SERVICE_UNAVAILABLE, "SHUTTING_DOWN"),
+    };
+    Problem::new(status, code, error.to_string())
 }
 
 pub(super) fn store_failed(error: &StoreError) -> Problem {

@@ -3,13 +3,14 @@
 use super::{Counts, ExperimentCounts, Shard, Stored, part_bit, shard_mut};
 use crate::{
     collector::{
+        arm_counts::ArmCounts,
         cells::Cell,
         codec::{FormatError, seal, unseal},
         guard::Guard,
         row_key::{Piece, RowKey, WHOLE_SAMPLE},
         units::UnitSample,
     },
-    domain::id::Epoch,
+    domain::id::{ArmIndex, Epoch},
     store::sqlite::journal::StateRow,
 };
 use std::sync::Arc;
@@ -19,7 +20,7 @@ const WHAT: &str = "state";
 impl Counts {
     /// Pieces that have to be stored again, in the order in which they changed.
     pub(in crate::collector) fn take_dirty(&mut self) -> impl Iterator<Item = RowKey> + '_ {
-        self.dirty.drain(..)
+        self.dirty.rows.drain(..)
     }
 
     /// A piece as it is stored, complete through the entry `through`; none when it is gone.
@@ -28,15 +29,13 @@ impl Counts {
         let mut data = Vec::new();
         match key.piece {
             Piece::Guard(metric) => counts.guard.as_ref()?.encode(metric, key.arm, &mut data)?,
-            Piece::Counters => counts.shard(key)?.counts.encode_counters(&mut data),
-            Piece::Cell(metric) => counts.shard(key)?.counts.cell(metric)?.encode(&mut data),
-            Piece::Units(WHOLE_SAMPLE) => counts.shard(key)?.counts.exposures.units.encode(&mut data),
-            Piece::Units(part) => counts
-                .shard(key)?
-                .counts
-                .exposures
-                .units
-                .encode_part(part, &mut data),
+            Piece::Counters => counts.of(key)?.encode_counters(&mut data),
+            Piece::Cell(metric) => counts.of(key)?.cell(metric)?.encode(&mut data),
+            Piece::SegmentCell(metric, segment) => {
+                counts.of(key)?.segment_cell(metric, segment)?.encode(&mut data);
+            }
+            Piece::Units(WHOLE_SAMPLE) => counts.of(key)?.exposures.units.encode(&mut data),
+            Piece::Units(part) => counts.of(key)?.exposures.units.encode_part(part, &mut data),
         }
         seal(&mut data);
         let key = key.to_bytes();
@@ -58,11 +57,7 @@ impl Counts {
             }
             return;
         }
-        let Some(shard) = counts
-            .shards
-            .iter_mut()
-            .find(|shard| (shard.epoch, shard.arm) == (key.epoch, key.arm))
-        else {
+        let Some(shard) = counts.shard_mut(key.epoch, key.arm) else {
             return;
         };
         match key.piece {
@@ -71,6 +66,11 @@ impl Counts {
             Piece::Cell(metric) => {
                 if let Some(place) = shard.counts.cells.iter().position(|(key, _)| *key == metric) {
                     shard.cells[place].dirty = false;
+                }
+            }
+            Piece::SegmentCell(metric, segment) => {
+                if let Some(stored) = shard.segment_cells.get_mut(&(metric, segment)) {
+                    stored.dirty = false;
                 }
             }
             Piece::Guard(_) => {}
@@ -108,6 +108,10 @@ impl Counts {
                 shard.cells.resize(counts.cells.len(), Stored::default());
                 shard.cells[place] = stored;
             }
+            Piece::SegmentCell(metric, segment) => {
+                *counts.segment_cells.cell_mut(metric, segment) = Cell::decode(data)?;
+                shard.segment_cells.insert((metric, segment), stored);
+            }
             Piece::Guard(_) => {}
         }
         Ok(())
@@ -133,6 +137,8 @@ impl Counts {
                         .iter()
                         .map(|(metric, _)| key(Piece::Cell(*metric))),
                 );
+                let segments = shard.counts.segment_cells.iter();
+                keys.extend(segments.map(|(metric, segment, _)| key(Piece::SegmentCell(metric, segment))));
             }
             keys.extend(
                 counts
@@ -148,15 +154,26 @@ impl Counts {
             );
         }
         let mut rows: Vec<_> = keys.into_iter().filter_map(|key| self.encode(key, 0)).collect();
+        rows.extend(self.latest_rows());
         rows.sort_unstable();
         rows
     }
 }
 
 impl ExperimentCounts {
-    fn shard(&self, key: RowKey) -> Option<&Shard> {
+    pub(super) fn shard(&self, epoch: Epoch, arm: ArmIndex) -> Option<&Shard> {
         self.shards
             .iter()
-            .find(|shard| (shard.epoch, shard.arm) == (key.epoch, key.arm))
+            .find(|shard| (shard.epoch, shard.arm) == (epoch, arm))
+    }
+
+    pub(super) fn shard_mut(&mut self, epoch: Epoch, arm: ArmIndex) -> Option<&mut Shard> {
+        self.shards
+            .iter_mut()
+            .find(|shard| (shard.epoch, shard.arm) == (epoch, arm))
+    }
+
+    fn of(&self, key: RowKey) -> Option<&ArmCounts> {
+        self.shard(key.epoch, key.arm).map(|shard| &*shard.counts)
     }
 }

@@ -8,6 +8,7 @@ use crate::{
         duplicates::{Duplicates, Novelty},
         examples,
         intake::unix_second,
+        minutes::Moment,
         observation::Values,
         totals::OutcomeResult,
     },
@@ -67,9 +68,7 @@ impl Writer {
         self.exposures_waiting = 0;
         let mut counts = self.shared.counts.write();
         let changes = counts.fold(self.journal.last(), self.builder.sealed(), &self.intake);
-        for key in counts.take_dirty() {
-            self.checkpoint.push(Dirty::Counts(key));
-        }
+        self.checkpoint.push_changed(&mut counts);
         drop(counts);
         let changes = changes.unwrap_or_else(|error| {
             // These bytes were made a moment ago; the memory of this machine cannot be trusted.
@@ -124,8 +123,12 @@ impl Writer {
     /// Commits the entry that was built, if there is anything in it, and the next pieces of the checkpoint.
     fn write(&mut self, tagged: Vec<TaggedRow>, now: u32, budget: usize) -> Result<(), StoreError> {
         let new = !self.builder.is_empty();
+        if new {
+            self.open_hour(Moment::of(now).hour)?;
+        }
         let mut writes = Writes {
             covered: self.checkpoint.covered(),
+            minutes_before: self.minutes_before,
             tagged,
             ..Writes::default()
         };
@@ -139,7 +142,8 @@ impl Writer {
             writes.receipts_before = self.seen.receipts.expired_before(now);
             writes.generations_before = self.seen.ids.oldest_generation();
         }
-        if !new && planned == 0 && self.journal.first() >= self.trim_end() {
+        let trimmed = self.journal.first() >= self.trim_end() && self.minutes_before == 0;
+        if !new && planned == 0 && trimmed {
             return Ok(());
         }
         if new {
@@ -153,6 +157,7 @@ impl Writer {
             // Without the checkpoint the outcomes may still fit.
             planned = 0;
             writes.states.clear();
+            writes.minutes.clear();
             writes.receipts.clear();
             writes.ids.clear();
             result = self.journal.commit(&writes);
@@ -161,6 +166,7 @@ impl Writer {
         self.metrics.commit_duration.observe(took.as_secs_f64());
         self.linger = (took / LINGER_PART).min(LONGEST_LINGER);
         result?;
+        self.keep_looking_for_old_minutes();
         if planned > 0 {
             let mut counts = self.shared.counts.write();
             self.checkpoint.stored(planned, &mut counts, &mut self.seen);

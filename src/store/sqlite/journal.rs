@@ -4,9 +4,10 @@
 //! bytes, and what they mean is the collector's. Every commit is on disk when it returns; a commit that fails has
 //! changed nothing. Only the collector's writer thread calls it.
 
+mod minutes;
 mod rows;
 
-pub use rows::{IdRow, ReceiptRow, STATE_KEY, StateRow, TaggedRow, Writes};
+pub use rows::{IdRow, MinuteCursor, MinuteRow, ReceiptRow, STATE_KEY, StateRow, TaggedRow, Writes};
 
 use crate::store::error::StoreError;
 use rusqlite::{Connection, ErrorCode, OptionalExtension as _, TransactionBehavior, params};
@@ -20,7 +21,8 @@ pub const MOST_TAGGED: u32 = 200;
 /// Tags kept per experiment: the first.
 pub const MOST_TAGS: usize = 64;
 
-const FORMAT: i64 = 1;
+/// Format 1 had no minutes.
+const FORMAT: i64 = 2;
 const PAGE: usize = 4096;
 /// Old rows deleted per commit: more than one commit adds, few enough to go unnoticed.
 const DELETED_PER_COMMIT: u32 = 16;
@@ -35,8 +37,7 @@ const SCHEMA: &str = "
                       data BLOB NOT NULL, UNIQUE (generation, part));
     CREATE TABLE tagged (id INTEGER PRIMARY KEY AUTOINCREMENT, experiment INTEGER NOT NULL, tag TEXT NOT NULL,
                          item TEXT NOT NULL);
-    CREATE INDEX tagged_by_tag ON tagged (experiment, tag, id);
-    PRAGMA user_version = 1;";
+    CREATE INDEX tagged_by_tag ON tagged (experiment, tag, id);";
 
 /// The open journal.
 #[derive(Debug)]
@@ -75,16 +76,15 @@ impl Journal {
         let format: i64 = connection
             .query_row("PRAGMA user_version", [], |row| row.get(0))
             .map_err(store_error)?;
-        if format == 0 {
-            let transaction = connection.transaction().map_err(store_error)?;
-            transaction.execute_batch(SCHEMA).map_err(store_error)?;
-            transaction.commit().map_err(store_error)?;
-        } else if format != FORMAT {
+        if !(0..=FORMAT).contains(&format) {
             let problem = format!(
                 "{} has format {format}, this program knows {FORMAT}",
                 path.display()
             );
             return Err(StoreError::Format(problem));
+        }
+        if format < FORMAT {
+            update(&mut connection, format).map_err(store_error)?;
         }
         let mut journal = Self {
             connection,
@@ -364,6 +364,7 @@ impl Journal {
                 .execute(params![row.generation, row.part, row.started, row.data])?;
             pages += 2 + row.data.len() / PAGE;
         }
+        pages += minutes::write(&transaction, &writes.minutes)?;
         for row in &writes.tagged {
             if tags.contains(&(row.experiment, row.tag.as_str())) {
                 transaction
@@ -400,9 +401,24 @@ impl Journal {
                 )?
                 .execute(params![writes.generations_before, DELETED_PER_COMMIT])?;
         }
+        if writes.minutes_before > 0 {
+            let deleted = writes.entry.map_or(DELETED_WHEN_IDLE, |_| DELETED_PER_COMMIT);
+            minutes::delete(&transaction, writes.minutes_before, deleted)?;
+        }
         transaction.commit()?;
         Ok(pages)
     }
+}
+
+/// Creates what a file of an older format does not have, or everything in a new one.
+fn update(connection: &mut Connection, format: i64) -> rusqlite::Result<()> {
+    let transaction = connection.transaction()?;
+    if format < 1 {
+        transaction.execute_batch(SCHEMA)?;
+    }
+    transaction.execute_batch(minutes::SCHEMA)?;
+    transaction.pragma_update(None, "user_version", FORMAT)?;
+    transaction.commit()
 }
 
 fn prepare(connection: &Connection) -> rusqlite::Result<()> {

@@ -38,6 +38,59 @@ pub struct IdRow {
     pub data: Vec<u8>,
 }
 
+/// One hour of one series of counts by minute.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MinuteRow {
+    /// The experiment's key.
+    pub experiment: u32,
+    /// Which series of it.
+    pub series: u32,
+    /// Hours since 1970.
+    pub hour: u32,
+    /// The epoch.
+    pub epoch: u32,
+    /// The arm.
+    pub arm: u8,
+    /// The journal entry up to which, inclusive, it has everything.
+    pub through: u64,
+    /// What it holds.
+    pub data: Vec<u8>,
+}
+
+/// Where the reading of a series goes on: behind this hour, epoch and arm.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MinuteCursor {
+    hour: i64,
+    epoch: i64,
+    arm: i64,
+}
+
+impl MinuteCursor {
+    /// In front of everything from this hour on.
+    #[must_use]
+    pub fn from_hour(hour: u32) -> Self {
+        Self {
+            hour: i64::from(hour),
+            epoch: -1,
+            arm: -1,
+        }
+    }
+
+    /// Behind a row.
+    #[must_use]
+    pub fn behind(row: &MinuteRow) -> Self {
+        Self {
+            hour: i64::from(row.hour),
+            epoch: i64::from(row.epoch),
+            arm: i64::from(row.arm),
+        }
+    }
+
+    pub(super) fn parts(self) -> [i64; 3] {
+        [self.hour, self.epoch, self.arm]
+    }
+}
+
 /// One tagged outcome.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TaggedRow {
@@ -60,12 +113,16 @@ pub struct Writes<'a> {
     pub receipts: Vec<ReceiptRow>,
     /// Ids to insert or replace.
     pub ids: Vec<IdRow>,
+    /// Hours of minutes to insert or replace.
+    pub minutes: Vec<MinuteRow>,
     /// Tagged outcomes to add, oldest first.
     pub tagged: Vec<TaggedRow>,
     /// Entries up to this one, inclusive, are covered by states and may go.
     pub covered: u64,
     /// Receipt marks older than this Unix second may go.
     pub receipts_before: u32,
+    /// Hours of minutes before this one may go.
+    pub minutes_before: u32,
     /// Generations of ids before this one may go.
     pub generations_before: u32,
 }

@@ -66,7 +66,7 @@ fn one_process_at_a_time() {
 fn a_newer_format_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let log = journal(&folder);
-    log.connection.execute_batch("PRAGMA user_version = 2").unwrap();
+    log.connection.execute_batch("PRAGMA user_version = 3").unwrap();
     drop(log);
     let error = Journal::open(&folder.path().join("serin.db")).unwrap_err();
     assert!(matches!(error, StoreError::Format(_)), "{error}");
