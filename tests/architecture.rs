@@ -67,10 +67,14 @@ const ALLOWED: &[(&str, &[&str])] = &[
         &[
             "app",
             "clock",
+            "collector",
             "control_plane",
             "definitions",
             "domain",
+            "report",
+            "routing",
             "settings",
+            "stats",
             "telemetry",
         ],
     ),
@@ -91,6 +95,10 @@ const HOMES: &[(&str, &[&str])] = &[
     ("anyhow", &["cli/", "main.rs"]),
     ("axum", &["api/"]),
     ("cel", &["routing/audience"]),
+    ("csv", &["cli/analyze/"]),
+    ("indicatif", &["cli/analyze/"]),
+    ("parquet", &["cli/analyze/"]),
+    ("plotters", &["cli/plot/"]),
 ];
 
 fn sources(folder: &Path, found: &mut Vec<PathBuf>) {

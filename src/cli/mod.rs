@@ -15,6 +15,7 @@ mod experiment;
 mod figures;
 mod options;
 mod output;
+mod plan;
 mod plot;
 mod results;
 mod serve;
@@ -68,6 +69,7 @@ enum Command {
         command: experiment::ExperimentCommand,
     },
     Analyze(analyze::Analyze),
+    Plan(plan::Plan),
     Demo(demo::Demo),
 }
 
@@ -89,6 +91,7 @@ pub fn run(arguments: Arguments) -> ExitCode {
         Command::Decide(decide) => decide::run(&decide, global),
         Command::Experiment { command } => experiment::run(&command, global),
         Command::Analyze(analyze) => analyze::run(&analyze, global.json),
+        Command::Plan(plan) => plan::run(&plan, global.json),
         Command::Demo(demo) => demo::run(&demo, global.json),
     };
     match done {

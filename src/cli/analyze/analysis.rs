@@ -109,13 +109,6 @@ pub(super) fn analysis(tally: &Tally, choices: &Choices) -> Result<Analysis> {
                 metric.name
             ));
         }
-        if metric.with_covariate > 0 {
-            notes.push(format!(
-                "`{}` has a covariate in {} rows: it was checked, and is not used yet",
-                metric.name,
-                count(metric.with_covariate)
-            ));
-        }
     }
     // What is decided by one metric alone is decided by it.
     let only = counted.len() == 1 && choices.primary.is_none();
@@ -370,7 +363,12 @@ fn measure(key: MetricKey, metric: &MetricTally, choices: &Choices, only: bool) 
             .or(built_in(&metric.name).map(|(_, goal)| goal))
             .unwrap_or(Goal::Increase),
         cap: metric.cap,
-        covariate: None,
+        // The only one there is.
+        covariate: metric
+            .cells
+            .iter()
+            .any(|cell| cell.covariate.is_some())
+            .then_some(0),
         mde: choices.mde,
         margin: choices.margin,
         source: MeasureSource::Declared { primary },

@@ -55,11 +55,6 @@ impl Slices {
         &mut cells[variant]
     }
 
-    /// How long a slice is, in milliseconds.
-    pub(super) fn length_ms(&self) -> i64 {
-        self.length
-    }
-
     /// The ends of the slices in milliseconds since 1970, with what all rows up to then add up to.
     pub(super) fn running(&self) -> impl Iterator<Item = (i64, Vec<Cell>)> + '_ {
         self.slices
@@ -103,7 +98,7 @@ mod tests {
             slices.cell(time, 1).add(hour.into(), hour.into(), None);
             whole.add(hour.into(), hour.into(), None);
         }
-        assert_eq!(slices.length_ms(), 12 * 3_600_000);
+        assert_eq!(slices.length, 12 * 3_600_000);
         let running: Vec<_> = slices.running().collect();
         assert!((80..=82).contains(&running.len()), "{}", running.len());
         assert!(

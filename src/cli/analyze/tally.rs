@@ -76,8 +76,6 @@ pub(super) struct MetricTally {
     /// Whether there were words, and numbers other than 0 and 1.
     pub(super) words: bool,
     pub(super) numbers: bool,
-    /// Rows that came with a covariate.
-    pub(super) with_covariate: u64,
 }
 
 impl Tally {
@@ -170,8 +168,12 @@ impl Tally {
         let cap = tally.cap;
         let cell = &mut tally.cells[variant];
         cell.add(row.unit, number, cap);
-        // The place for `cell.add_covariate(row.unit, covariate)`, once cells have one.
-        tally.with_covariate += u64::from(row.covariate.is_some());
+        if let Some(covariate) = row.covariate {
+            cell.add_covariate(row.unit, covariate);
+        }
+        if tally.kind != Some(MetricKind::Rate) {
+            cell.add_to_sketch(number);
+        }
         if self.wishes.over_time && self.over_time() == Some(metric) {
             match row.time {
                 Some(time) => self.slices.cell(time, variant).add(row.unit, number, cap),
@@ -236,7 +238,6 @@ impl MetricTally {
             truths_only: true,
             words: false,
             numbers: false,
-            with_covariate: 0,
         }
     }
 

@@ -155,8 +155,8 @@ fn numbers(point: &Point) -> String {
 
 fn legend(margin: bool) -> Vec<Entry> {
     let mut legend = vec![
-        (Sample::Band(outer()), "always-valid 95 % interval".to_owned()),
-        (Sample::Band(inner()), "fixed-size 95 % interval".to_owned()),
+        (Sample::Outer, "always-valid 95 % interval".to_owned()),
+        (Sample::Inner, "fixed-size 95 % interval".to_owned()),
         (Sample::Line(GREY), "no difference".to_owned()),
     ];
     if margin {

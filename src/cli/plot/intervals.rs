@@ -120,8 +120,8 @@ impl Intervals {
 
 fn legend(margin: bool) -> Vec<Entry> {
     let mut legend = vec![
-        (Sample::Band(outer()), "always-valid 95 % interval".to_owned()),
-        (Sample::Band(inner()), "fixed-size 95 % interval".to_owned()),
+        (Sample::Outer, "always-valid 95 % interval".to_owned()),
+        (Sample::Inner, "fixed-size 95 % interval".to_owned()),
         (Sample::Line(BLUE), "estimate".to_owned()),
         (Sample::Line(GREY), "no difference".to_owned()),
     ];
@@ -147,7 +147,7 @@ fn panel(area: &Area<'_>, picture: &Intervals, course: &Course, margin: Option<f
     write(area, (96, 4), &heading, &font(15.0, FontStyle::Bold, INK))?;
     let mut chart = ChartBuilder::on(area)
         .margin_top(28)
-        .margin_right(30)
+        .margin_right(50)
         .margin_left(10)
         .x_label_area_size(34)
         .y_label_area_size(84)

@@ -49,7 +49,8 @@ pub(super) type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 /// What a legend shows in front of its words.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Sample {
-    Band(RGBAColor),
+    Outer,
+    Inner,
     Line(RGBColor),
     Dashes(RGBColor),
 }
@@ -159,8 +160,11 @@ fn legend_lines(legend: &[Entry]) -> Vec<Vec<(i32, &Entry)>> {
 
 fn sample(area: &Area<'_>, (x, y): (i32, i32), sample: Sample) -> Result<()> {
     let middle = y + 8;
+    let band = |color: RGBAColor| Rectangle::new([(x, y + 1), (x + 32, y + 15)], color.filled());
     match sample {
-        Sample::Band(color) => area.draw(&Rectangle::new([(x, y + 1), (x + 32, y + 15)], color.filled())),
+        Sample::Outer => area.draw(&band(outer())),
+        // As in the picture, where it lies on the outer one.
+        Sample::Inner => area.draw(&band(outer())).and_then(|()| area.draw(&band(inner()))),
         Sample::Line(color) => area.draw(&PathElement::new(
             vec![(x, middle), (x + 32, middle)],
             line(color, 2),
