@@ -100,7 +100,7 @@ pub(super) fn analysis(tally: &Tally, choices: &Choices) -> Result<Analysis> {
             units.scale
         ));
     }
-    let split = split(tally, &units, randomised, choices.weights.as_ref())?;
+    let split = split(tally, &order, &units, randomised, choices.weights.as_ref())?;
     let counted: Vec<&MetricTally> = tally.metrics.iter().filter(|metric| metric.n() > 0).collect();
     for metric in &counted {
         if metric.words && metric.numbers {
@@ -273,6 +273,7 @@ fn randomised(units: &UnitCounts, notes: &mut Vec<String>) -> Randomised {
 
 fn split(
     tally: &Tally,
+    order: &[usize],
     units: &UnitCounts,
     randomised: Randomised,
     weights: Option<&Weights>,
@@ -318,11 +319,10 @@ fn split(
     #[allow(clippy::cast_precision_loss, reason = "counts stay far below 2^53")]
     let all = units.only_on.iter().sum::<u64>() as f64;
     let expected: Vec<f64> = weights.iter().map(|weight| weight / total * all).collect();
-    let of_arms = tally.variants.iter().zip(&units.only_on).zip(&expected);
-    let of_arms = of_arms.map(|((variant, observed), expected)| UnitsOfArm {
-        variant: variant.clone(),
-        observed: *observed,
-        expected: *expected,
+    let of_arms = order.iter().map(|&place| UnitsOfArm {
+        variant: tally.variants[place].clone(),
+        observed: units.only_on[place],
+        expected: expected[place],
     });
     let least = expected.iter().copied().fold(f64::INFINITY, f64::min);
     let test = if least < LEAST_EXPECTED_UNITS {

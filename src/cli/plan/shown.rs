@@ -43,7 +43,7 @@ pub(super) fn effect(design: &Design, effect: f64) -> String {
     let from = design.mean();
     let to = from + effect * from.abs();
     match design.baseline {
-        Baseline::Rate(_) => format!("{}: {} → {}", percent(effect), rate(from), rate(to)),
+        Baseline::Rate(_) => format!("{}: {} → {}", percent(effect), share(from), share(to)),
         Baseline::Mean { .. } => format!("{}: {} → {}", percent(effect), short(from), short(to)),
     }
 }
@@ -233,6 +233,11 @@ fn notes(design: &Design, sizes: bool) -> String {
     out
 }
 
+/// A rate with the digits that small effects need.
+fn share(rate: f64) -> String {
+    format!("{} %", shortened(rate * 100.0, if rate < 0.01 { 4 } else { 2 }))
+}
+
 /// A number as it was typed.
 fn short(value: f64) -> String {
     shortened(value, 4)
@@ -248,7 +253,9 @@ fn number_of(value: f64) -> String {
 }
 
 fn days(days: f64) -> String {
-    if days < 10.0 {
+    if days < 1.0 {
+        format!("{days:.2}")
+    } else if days < 10.0 {
         format!("{days:.1}")
     } else {
         number_of(days)

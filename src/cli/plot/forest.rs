@@ -17,7 +17,7 @@ use plotters::{
 };
 
 const ROW: i32 = 38;
-const AXIS: i32 = 64;
+const AXIS: i32 = 54;
 const LONGEST_NAME: usize = 40;
 /// Where the numbers of a row are written.
 const NUMBERS: i32 = 210;
@@ -157,6 +157,7 @@ fn legend(margin: bool) -> Vec<Entry> {
     let mut legend = vec![
         (Sample::Outer, "always-valid 95 % interval".to_owned()),
         (Sample::Inner, "fixed-size 95 % interval".to_owned()),
+        (Sample::Dot, "estimate".to_owned()),
         (Sample::Line(GREY), "no difference".to_owned()),
     ];
     if margin {

@@ -154,8 +154,8 @@ fn panel(area: &Area<'_>, picture: &Intervals, course: &Course, margin: Option<f
         .build_cartesian_2d(times.clone(), values.clone())
         .map_err(undrawn)?;
     let label = match picture.scale {
-        Scale::Points => "percentage points".to_owned(),
-        Scale::Number => super::paper::shortened(&picture.quantity, 32),
+        Scale::Points => "difference in percentage points".to_owned(),
+        Scale::Number => format!("difference in {}", super::paper::shortened(&picture.quantity, 24)),
     };
     chart
         .configure_mesh()

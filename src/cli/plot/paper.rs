@@ -6,7 +6,7 @@ use plotters::{
     backend::SVGBackend,
     coord::Shift,
     drawing::{DrawingArea, DrawingAreaErrorKind, IntoDrawingArea as _},
-    element::{PathElement, Rectangle},
+    element::{Circle, PathElement, Rectangle},
     style::{
         Color as _, FontDesc, FontFamily, FontStyle, RGBAColor, RGBColor, ShapeStyle, TextStyle, WHITE,
         text_anchor::{HPos, Pos, VPos},
@@ -51,6 +51,7 @@ pub(super) type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 pub(super) enum Sample {
     Outer,
     Inner,
+    Dot,
     Line(RGBColor),
     Dashes(RGBColor),
 }
@@ -165,6 +166,7 @@ fn sample(area: &Area<'_>, (x, y): (i32, i32), sample: Sample) -> Result<()> {
         Sample::Outer => area.draw(&band(outer())),
         // As in the picture, where it lies on the outer one.
         Sample::Inner => area.draw(&band(outer())).and_then(|()| area.draw(&band(inner()))),
+        Sample::Dot => area.draw(&Circle::new((x + 16, middle), 5, BLUE.filled())),
         Sample::Line(color) => area.draw(&PathElement::new(
             vec![(x, middle), (x + 32, middle)],
             line(color, 2),

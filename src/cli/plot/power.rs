@@ -65,7 +65,7 @@ pub(in crate::cli) fn svg(picture: &PowerCurves) -> Result<String> {
                 .margin_top(12)
                 .margin_right(34)
                 .margin_left(10)
-                .x_label_area_size(64)
+                .x_label_area_size(54)
                 .y_label_area_size(84)
                 .build_cartesian_2d(sizes.clone(), shares.clone())
                 .map_err(undrawn)?;
