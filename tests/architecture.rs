@@ -81,11 +81,15 @@ const ALLOWED: &[(&str, &[&str])] = &[
         &[
             "app",
             "clock",
+            "collector",
             "control_plane",
             "definitions",
             "domain",
+            "report",
+            "routing",
             "settings",
             "simulation",
+            "stats",
             "telemetry",
         ],
     ),
@@ -109,6 +113,9 @@ const HOMES: &[(&str, &[&str])] = &[
     ("rand_distr", &["simulation/"]),
     ("rand_xoshiro", &["simulation/random.rs"]),
     ("indicatif", &["cli/"]),
+    ("csv", &["cli/analyze/"]),
+    ("parquet", &["cli/analyze/"]),
+    ("plotters", &["cli/plot/"]),
 ];
 
 fn sources(folder: &Path, found: &mut Vec<PathBuf>) {

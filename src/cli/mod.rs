@@ -7,13 +7,17 @@
 //!
 //! Exit codes: 0 done, 1 refused or failed (why on standard error), 2 wrong usage.
 
+mod analyze;
 mod client;
 mod decide;
 mod demo;
 mod evidence;
 mod experiment;
 mod figures;
+mod options;
 mod output;
+mod plan;
+mod plot;
 mod results;
 mod serve;
 mod server;
@@ -66,6 +70,8 @@ enum Command {
         #[command(subcommand)]
         command: experiment::ExperimentCommand,
     },
+    Analyze(analyze::Analyze),
+    Plan(plan::Plan),
     Demo(demo::Demo),
     Simulate(simulate::Simulate),
 }
@@ -87,6 +93,8 @@ pub fn run(arguments: Arguments) -> ExitCode {
         Command::Validate => validate::run(global.file(), global.json),
         Command::Decide(decide) => decide::run(&decide, global),
         Command::Experiment { command } => experiment::run(&command, global),
+        Command::Analyze(analyze) => analyze::run(&analyze, global.json),
+        Command::Plan(plan) => plan::run(&plan, global.json),
         Command::Demo(demo) => demo::run(&demo, global.json),
         Command::Simulate(simulate) => simulate::run(&simulate, global.json),
     };

@@ -55,21 +55,8 @@ pub(super) fn shown(report: &Value) -> String {
             );
         }
     }
-    for metric in list(&report["metrics"]) {
-        let primary = if metric["primary"] == true {
-            ", primary"
-        } else {
-            ""
-        };
-        let _ = write!(
-            out,
-            "\n{} ({}, goal {}{primary})\n{}",
-            plain(text(metric, "metric")),
-            plain(text(metric, "kind")),
-            plain(text(metric, "goal")),
-            indented(&estimates(metric).to_string()),
-        );
-        out.push_str(&indented(&remarks(metric)));
+    for measured in list(&report["metrics"]) {
+        out.push_str(&metric(measured));
     }
     for segment in list(&report["segments"]) {
         for metric in list(&segment["metrics"]) {
@@ -88,6 +75,23 @@ pub(super) fn shown(report: &Value) -> String {
         let _ = write!(out, "\nguardrails\n{}", indented(&guardrails.to_string()));
     }
     out
+}
+
+/// One metric with its heading: the table of its arms, and what else is known of them.
+pub(super) fn metric(metric: &Value) -> String {
+    let primary = if metric["primary"] == true {
+        ", primary"
+    } else {
+        ""
+    };
+    format!(
+        "\n{} ({}, goal {}{primary})\n{}{}",
+        plain(text(metric, "metric")),
+        plain(text(metric, "kind")),
+        plain(text(metric, "goal")),
+        indented(&estimates(metric).to_string()),
+        indented(&remarks(metric)),
+    )
 }
 
 fn exposures(report: &Value) -> Table {
