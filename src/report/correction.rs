@@ -20,11 +20,7 @@ pub fn correct(metrics: &mut [MetricReport]) {
 
 /// Corrects comparisons that nobody decides by.
 pub(super) fn false_discoveries(comparisons: Vec<&mut VersusControl>) {
-    adjust(
-        comparisons,
-        |p| benjamini_hochberg(p),
-        |log_e| e_benjamini_hochberg(log_e),
-    );
+    adjust(comparisons, benjamini_hochberg, e_benjamini_hochberg);
 }
 
 fn family_wise(comparisons: Vec<&mut VersusControl>) {
@@ -32,7 +28,7 @@ fn family_wise(comparisons: Vec<&mut VersusControl>) {
         let p: Vec<f64> = log_e.iter().map(|log_e| (-log_e).exp().min(1.0)).collect();
         holm(&p)
     };
-    adjust(comparisons, |p| holm(p), from_evidence);
+    adjust(comparisons, holm, from_evidence);
 }
 
 /// Every comparison of a metric.

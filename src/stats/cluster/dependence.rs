@@ -60,6 +60,8 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    type Bucket = ((f64, f64), (f64, f64));
+
     proptest! {
         #[test]
         fn squared_influences_are_the_variance(
@@ -72,7 +74,7 @@ mod tests {
                     if arm { ((0.0, 0.0), own) } else { (own, (0.0, 0.0)) }
                 })
                 .collect();
-            let arm = |pick: fn(&((f64, f64), (f64, f64))) -> (f64, f64)| {
+            let arm = |pick: fn(&Bucket) -> (f64, f64)| {
                 ArmSummary::from_clusters(buckets.iter().map(pick).collect::<Vec<_>>())
             };
             let (Ok(a), Ok(b)) = (arm(|row| row.0), arm(|row| row.1)) else { return Ok(()) };
