@@ -4,7 +4,8 @@
 //! immutable table; [`control_plane`] folds the control log into that table; [`store`] keeps the log and the counts;
 //! [`collector`] counts what happened; [`stats`] is the mathematics; [`report`] says which version is better;
 //! [`guardrails`] watch the counts and ask for a freeze; [`definitions`] turn files into commands; [`api`] is the
-//! HTTP surface; [`app`] composes the parts; [`cli`] is what a person types.
+//! HTTP surface; [`app`] composes the parts; [`simulation`] measures how often they are wrong; [`cli`] is what a person
+//! types.
 #![forbid(unsafe_code)]
 
 pub mod api;
@@ -19,6 +20,7 @@ pub mod guardrails;
 pub mod report;
 pub mod routing;
 pub mod settings;
+pub mod simulation;
 pub mod stats;
 pub mod store;
 pub mod telemetry;

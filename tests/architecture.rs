@@ -63,6 +63,20 @@ const ALLOWED: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "simulation",
+        &[
+            "clock",
+            "collector",
+            "control_plane",
+            "domain",
+            "guardrails",
+            "report",
+            "routing",
+            "stats",
+            "store",
+        ],
+    ),
+    (
         "cli",
         &[
             "app",
@@ -74,6 +88,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "report",
             "routing",
             "settings",
+            "simulation",
             "stats",
             "telemetry",
         ],
@@ -96,9 +111,11 @@ const HOMES: &[(&str, &[&str])] = &[
     ("axum", &["api/"]),
     ("cel", &["routing/audience"]),
     ("csv", &["cli/analyze/"]),
-    ("indicatif", &["cli/analyze/"]),
     ("parquet", &["cli/analyze/"]),
     ("plotters", &["cli/plot/"]),
+    ("rand_distr", &["simulation/"]),
+    ("rand_xoshiro", &["simulation/random.rs"]),
+    ("indicatif", &["cli/"]),
 ];
 
 fn sources(folder: &Path, found: &mut Vec<PathBuf>) {

@@ -10,10 +10,12 @@ use serin::{
         exposures::{DEPLOYED, DecisionRecord, NO_EXPERIMENT},
         intake::Intake,
         observation::{Observation, RawOutcome, RawValue},
+        series::{Series, Window},
         totals::{DecisionKey, OutcomeKey, OutcomeResult},
     },
     domain::{
         Timestamp,
+        audience::Value,
         experiment::{
             EpochRecord, EvidenceClock, Experiment, ExperimentKind, ExperimentSpec, State, Variant,
             WantedStatus,
@@ -23,8 +25,8 @@ use serin::{
             ArmIndex, AttributeName, Environment, Epoch, ExperimentId, ExperimentKey, MetricKey, MetricName,
             PromptKey, PromptName, Revision, VariantName, VersionNumber,
         },
-        metric::{Goal, MetricKind, MetricSpec},
-        prompt::VersionRef,
+        metric::{Goal, MetricKind, MetricSpec, SUCCESS_KEY},
+        prompt::{Prompt, PromptContent, PromptDraft, PromptVersion, VersionRef},
     },
     routing::{
         hash,
@@ -179,11 +181,37 @@ fn keys() -> ReceiptKeys {
     ReceiptKeys::new([(1, [7; 16])])
 }
 
+/// Two versions, the second with a semver.
+fn prompt() -> Arc<Prompt> {
+    let version = |number: u32, semver: Option<&str>| {
+        Arc::new(PromptVersion {
+            number: VersionNumber(number),
+            draft: PromptDraft {
+                semver: semver.map(|semver| semver.parse().unwrap()),
+                prompt: PromptContent::Text(String::new()),
+                config: Default::default(),
+                limitations: serde_json::Value::Null,
+                commit_message: None,
+                author: None,
+                tags: Vec::new(),
+            },
+            digest: String::new(),
+            created_at: at(0),
+        })
+    };
+    Arc::new(Prompt {
+        name: PromptName::new("support").unwrap(),
+        key: PromptKey(1),
+        versions: vec![version(1, None), version(2, Some("1.1.0"))],
+        tags: Vec::new(),
+        deployed: std::collections::BTreeMap::new(),
+        wished: std::collections::BTreeMap::new(),
+    })
+}
+
 fn intake_of(experiments: impl IntoIterator<Item = Experiment>) -> Intake {
     let experiments: Vec<_> = experiments.into_iter().map(Arc::new).collect();
-    let prompt = PromptName::new("support").unwrap();
-    let prompts = std::iter::once((PromptKey(1), &prompt));
-    Intake::compile(experiments.iter(), prompts, keys(), DAY)
+    Intake::compile(experiments.iter(), [prompt()].iter(), keys(), DAY)
 }
 
 fn intake() -> Intake {
@@ -632,6 +660,62 @@ async fn tagged_outcomes_can_be_read_back() {
     assert!(collector.examples(ONE, Some("other")).await.unwrap().is_empty());
 }
 
+#[tokio::test]
+async fn deployed_versions_are_counted_outside_any_experiment() {
+    let bench = Bench::new();
+    let deployed = ExperimentKey::of_deployed(PromptKey(1));
+    let version = Value::Text("1.1.0".into());
+    let raw = |id| RawOutcome {
+        prompt: Some("support"),
+        version: Some(&version),
+        id: Some(id),
+        metrics: vec![("success".into(), RawValue::Bool(true))],
+        tags: vec!["odd".into()],
+        ..RawOutcome::default()
+    };
+    for round in 0..3 {
+        let collector = bench.open_with(intake(), always_storing());
+        let mut signals = collector.subscribe_bad();
+        let outcomes = ["a", "b"].map(|id| collector.intake().resolve(&raw(id), at(150)).unwrap());
+        let new = if round == 0 { 2 } else { 0 };
+        assert_eq!(
+            collector.submit(outcomes.to_vec()).await,
+            accepted(new, 2 - new),
+            "{round}"
+        );
+        let arms = collector.arm_counts(deployed);
+        let [(place, counts)] = &arms[..] else {
+            unreachable!("one version was reported: {arms:?}");
+        };
+        assert_eq!(*place, (Epoch(2), ArmIndex(0)));
+        assert_eq!((counts.accepted, counts.cells.len()), (2, 1));
+        assert!(counts.cell(SUCCESS_KEY).is_some());
+        assert!(collector.guard(deployed).is_none());
+        assert!(signals.take().is_empty(), "no guardrail is woken");
+        let key = |result| OutcomeKey {
+            experiment: Some(deployed),
+            arm: Some(ArmIndex(0)),
+            result,
+        };
+        let totals = collector.totals().outcomes;
+        assert_eq!(totals.get(&key(OutcomeResult::Late)), None);
+        assert_eq!(
+            totals.get(&key(OutcomeResult::Accepted)).copied().unwrap_or(0),
+            u64::from(new)
+        );
+        let examples = collector.examples(deployed, Some("odd")).await.unwrap();
+        let example: serde_json::Value = serde_json::from_str(&examples[0]).unwrap();
+        assert_eq!(
+            (&example["prompt"], &example["version"]),
+            (&"support".into(), &2.into())
+        );
+        assert_eq!(example["metrics"]["success"], 1.0);
+        if round == 1 {
+            collector.shutdown().await.unwrap();
+        }
+    }
+}
+
 fn receipt_at(made: i64, epoch: u32, arm: u8) -> String {
     let receipt = Receipt {
         experiment: ONE,
@@ -641,6 +725,7 @@ fn receipt_at(made: i64, epoch: u32, arm: u8) -> String {
         second: second(made),
         process: 1,
         sequence: 1,
+        profile: None,
     };
     String::from_utf8(keys().sign(&receipt).unwrap().to_vec()).unwrap()
 }
@@ -851,7 +936,9 @@ fn child_that_gets_killed() {
         .build()
         .unwrap();
     runtime.block_on(async {
-        let clock = Clock::Manual(ManualClock::at(at(150)));
+        // Each life begins at the same time and goes through many hours, so clocks jump back as well.
+        let manual = ManualClock::at(at(150));
+        let clock = Clock::Manual(manual.clone());
         let options = CollectorOptions {
             checkpoint_every: Duration::from_millis(20),
             checkpoint_bytes: 2_000,
@@ -860,21 +947,22 @@ fn child_that_gets_killed() {
         let collector = open(Path::new(&folder), clock, intake(), options);
         let mut tasks = tokio::task::JoinSet::new();
         for task in 0..8 {
-            let collector = collector.clone();
-            tasks.spawn(async move { send_forever(&collector, task).await });
+            let (collector, clock) = (collector.clone(), manual.clone());
+            tasks.spawn(async move { send_forever(&collector, &clock, task).await });
         }
         // They only end by failing.
         tasks.join_next().await.unwrap().unwrap();
     });
 }
 
-async fn send_forever(collector: &Collector, task: u32) {
+async fn send_forever(collector: &Collector, clock: &ManualClock, task: u32) {
     let mut next = count_seen(collector, task).await + 1;
     loop {
         collector.submit(vec![numbered(task, next)]).await.unwrap();
         let mut out = std::io::stdout().lock();
         writeln!(out, "acknowledged {task} {next}").unwrap();
         out.flush().unwrap();
+        clock.advance(Duration::from_secs(100));
         next += 1;
     }
 }
@@ -936,6 +1024,25 @@ fn kill_9_loses_nothing_acknowledged_and_counts_nothing_twice() {
     let values: u64 = arms.iter().map(|(_, counts)| counts.cell(SCORE).unwrap().n).sum();
     assert_eq!(counted, values);
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    // The minutes have the same as the cells, each of them once.
+    let window = Window {
+        from: second(0) / 60,
+        to: second(86_400) / 60,
+        step: 60,
+    };
+    let found = runtime.block_on(collector.series(ONE, None, window)).unwrap();
+    assert!(found.rows[0].points.len() > 2, "no hour was ever finished");
+    for series in [Series::Outcomes, Series::Metric(SCORE)] {
+        let rows = found.rows.iter().filter(|row| row.series == series);
+        let n: u64 = rows.flat_map(|row| &row.points).map(|point| point.n).sum();
+        assert_eq!(n, counted, "{series:?}");
+    }
+    let sketched: u64 = found
+        .rows
+        .iter()
+        .filter_map(|row| Some(row.sketch.as_ref()?.count()))
+        .sum();
+    assert_eq!(sketched, counted);
     let mut seen = 0;
     for (task, acknowledged) in (0..).zip(acknowledged) {
         let first_new = runtime.block_on(count_seen(&collector, task));

@@ -20,6 +20,7 @@ use serin::{
     collector::{
         Collector, CollectorOptions,
         intake::Intake,
+        observation::Observation,
         totals::{DecisionKey, MetricTotal, OutcomeKey, OutcomeResult, Totals},
     },
     control_plane::ControlPlane,
@@ -28,7 +29,7 @@ use serin::{
         event::Recorded,
         experiment::Experiment,
         guardrail::{OnBreach, Verdict},
-        id::{ArmIndex, Epoch, ExperimentKey, PromptName, Revision},
+        id::{ArmIndex, Epoch, ExperimentKey, MetricKey, PromptName, Revision},
     },
     report::{CandidateStatus, ControlStatus, Figure, GuardrailStatus},
     routing::{
@@ -80,6 +81,7 @@ struct Running {
     plane: Arc<ControlPlane>,
     metrics: Arc<Metrics>,
     clock: ManualClock,
+    collector: Collector,
     stop: oneshot::Sender<()>,
     task: JoinHandle<DrainReport>,
     _folder: tempfile::TempDir,
@@ -190,11 +192,12 @@ impl Running {
             ),
             CollectorOptions::default(),
             metrics.collector(),
-        );
+        )
+        .unwrap();
         let state = ControlState {
             plane: Arc::clone(&plane),
             table,
-            collector: collector.unwrap(),
+            collector: collector.clone(),
             environment: environment(),
             clock: Clock::Manual(clock.clone()),
             metrics: Arc::clone(&metrics),
@@ -210,6 +213,7 @@ impl Running {
             plane,
             metrics,
             clock,
+            collector,
             stop,
             task,
             _folder: folder,
@@ -392,6 +396,170 @@ async fn an_experiment_lives_and_dies() {
     );
     let drained = api.stop().await;
     assert_eq!(drained.cut, 0);
+}
+
+/// Outcomes of an experiment as they come after their receipts were checked.
+async fn report(api: &Running, id: &str, outcomes: &[(u8, &str, f64)]) {
+    let view = api.plane.view();
+    let experiment = &view.catalog.experiments[&support::id(id)];
+    let outcome = |(arm, name, value): &(u8, &str, f64)| {
+        let mut measures = experiment.measures.iter();
+        let key: MetricKey = measures.find(|measure| measure.name == *name).unwrap().key;
+        Observation {
+            experiment: experiment.key,
+            epoch: Epoch(1),
+            arm: ArmIndex(*arm),
+            unit_hash: 7,
+            second: 0,
+            receipt: None,
+            id: None,
+            values: std::iter::once((key, *value)).collect(),
+            segments: Default::default(),
+            covariates: Default::default(),
+            tagging: None,
+        }
+    };
+    let outcomes = outcomes.iter().map(outcome).collect();
+    api.collector.submit(outcomes).await.unwrap();
+}
+
+#[tokio::test]
+async fn counts_over_time_are_shown() {
+    let api = Running::start().await;
+    api.post("/api/v1/experiments", &design("tone")).await;
+    api.send("POST", "/api/v1/experiments/tone/start", "", "").await;
+    report(
+        &api,
+        "tone",
+        &[
+            (0, "resolved", 1.0),
+            (0, "resolved", 0.0),
+            (1, "latency_ms", 250.5),
+        ],
+    )
+    .await;
+    api.clock.advance(Duration::from_secs(3_700));
+    report(&api, "tone", &[(0, "resolved", 1.0), (1, "resolved", 1.0)]).await;
+
+    let read = async |query: &str| {
+        let answer = api
+            .get(&format!("/api/v1/experiments/tone/timeseries?{query}"))
+            .await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+        answer.json()
+    };
+    let point = |t: &str, n: u64, sum: f64, mean: f64| json!({"t": t, "n": n, "sum": sum, "mean": mean});
+    // The clock stands at midnight, and then at 01:01:40.
+    assert_eq!(
+        read("metric=resolved&window=2h").await,
+        json!({
+            "experiment": "tone", "metric": "resolved", "window": "2h", "step": "1m",
+            "from": "2026-11-30T23:02:00Z", "to": "2026-12-01T01:02:00Z",
+            "variants": [
+                {"variant": "control", "points": [
+                    point("2026-12-01T00:00:00Z", 2, 1.0, 0.5),
+                    point("2026-12-01T01:01:00Z", 1, 1.0, 1.0),
+                ]},
+                {"variant": "friendly", "points": [point("2026-12-01T01:01:00Z", 1, 1.0, 1.0)]},
+            ],
+        })
+    );
+    let hourly = read("metric=resolved&step=1h").await;
+    assert_eq!(
+        (&hourly["window"], &hourly["step"], &hourly["from"]),
+        (&json!("24h"), &json!("1h"), &json!("2026-11-30T01:00:00Z"))
+    );
+    assert_eq!(
+        hourly["variants"][0]["points"],
+        json!([
+            point("2026-12-01T00:00:00Z", 2, 1.0, 0.5),
+            point("2026-12-01T01:00:00Z", 1, 1.0, 1.0)
+        ])
+    );
+    let latency = read("metric=latency_ms&window=7d").await;
+    assert_eq!(latency["step"], "1h");
+    assert_eq!(
+        latency["variants"][1]["points"],
+        json!([point("2026-12-01T00:00:00Z", 1, 250.5, 250.5)])
+    );
+    let outcomes = read("metric=outcomes&window=90d&step=1d").await;
+    assert_eq!(
+        outcomes["variants"][0]["points"],
+        json!([{"t": "2026-12-01T00:00:00Z", "n": 3}])
+    );
+    let one = read("metric=resolved&window=1m").await;
+    assert_eq!(one["variants"][0]["points"].as_array().unwrap().len(), 1);
+    assert_eq!(read("metric=requests").await["variants"][0]["points"], json!([]));
+}
+
+#[tokio::test]
+async fn counts_over_time_are_asked_for_within_bounds() {
+    let api = Running::start().await;
+    api.post("/api/v1/experiments", &design("tone")).await;
+    let path = "/api/v1/experiments/tone/timeseries";
+    for (query, code, field, words) in [
+        (
+            "",
+            "BAD_QUERY",
+            "metric",
+            "is required; there are resolved, fallback,",
+        ),
+        (
+            "?metric=nope",
+            "UNKNOWN_METRIC",
+            "metric",
+            "has no `nope`; it has resolved, fallback,",
+        ),
+        ("?metric=nope", "UNKNOWN_METRIC", "metric", "requests, outcomes"),
+        (
+            "?metric=resolved&window=0s",
+            "BAD_QUERY",
+            "window",
+            "from 1m to 90d in whole minutes, found 0s",
+        ),
+        (
+            "?metric=resolved&window=30s",
+            "BAD_QUERY",
+            "window",
+            "from 1m to 90d",
+        ),
+        (
+            "?metric=resolved&window=90s",
+            "BAD_QUERY",
+            "window",
+            "whole minutes",
+        ),
+        ("?metric=resolved&window=91d", "BAD_QUERY", "window", "found 91d"),
+        (
+            "?metric=resolved&window=24",
+            "BAD_QUERY",
+            "window",
+            "write a number and a unit",
+        ),
+        (
+            "?metric=resolved&window=7d&step=1m",
+            "BAD_QUERY",
+            "step",
+            "at least 3m for a window of 7d",
+        ),
+        ("?metric=resolved&step=0m", "BAD_QUERY", "step", "from 1m to 24h"),
+        ("?metric=resolved&step=2d", "BAD_QUERY", "step", "from 1m to 24h"),
+        ("?metric=resolved&minutes=5", "BAD_QUERY", "", "minutes"),
+    ] {
+        let refused = api.get(&format!("{path}{query}")).await.refused(400, code);
+        assert_eq!(refused["problems"][0]["field"], field, "{query}");
+        let problem = refused["problems"][0]["problem"].as_str().unwrap();
+        assert!(problem.contains(words), "{query}: {problem}");
+    }
+    let both = api.get(&format!("{path}?metric=resolved&window=x&step=y")).await;
+    let both = both.refused(400, "BAD_QUERY");
+    assert_eq!(both["problems"].as_array().unwrap().len(), 2);
+    api.get("/api/v1/experiments/none/timeseries?metric=resolved")
+        .await
+        .refused(404, "EXPERIMENT_NOT_FOUND");
+    api.send("POST", path, "", "")
+        .await
+        .refused(405, "METHOD_NOT_ALLOWED");
 }
 
 #[tokio::test]
@@ -614,6 +782,7 @@ async fn a_new_receipt_key_signs_and_old_receipts_stay_good() {
         second: 1_800_000_000,
         process: 1,
         sequence: 1,
+        profile: None,
     };
     let sign = |keys: &[(u8, [u8; 16])]| {
         let text = ReceiptKeys::new(keys.iter().copied()).sign(&receipt).unwrap();

@@ -284,6 +284,117 @@ fn a_live_experiment_keeps_what_would_reshuffle_its_units() {
 }
 
 #[test]
+fn once_started_segments_only_grow_and_covariates_stay() {
+    let metric = |name: &str, covariate: Option<&str>| {
+        let mut metric = json!({"name": name, "kind": "rate", "goal": "increase"});
+        if let Some(covariate) = covariate {
+            metric["covariate"] = covariate.into();
+        }
+        metric
+    };
+    let design = |status: &str, segments: Json, metrics: &[Json]| {
+        canary(json!({"status": status, "segments": segments, "metrics": metrics, "guardrails": []}))
+    };
+    let places = |world: &World| {
+        let view = world.plane.view();
+        let experiment = &view.catalog.experiments["e"];
+        let segments = experiment.segments.iter().map(|segment| {
+            let values: Vec<&str> = segment.values.iter().map(String::as_str).collect();
+            format!("{}:{}", segment.attribute, values.join(","))
+        });
+        let covariates = experiment.covariates.iter().map(ToString::to_string);
+        segments.chain(covariates).collect::<Vec<_>>()
+    };
+    // Before the start everything may change, and leaves nothing behind.
+    let world = World::with(&[design(
+        "draft",
+        json!({"a": ["1"], "b": ["2"], "c": ["3"], "d": ["4"]}),
+        &[metric("m", Some("first"))],
+    )]);
+    let segments = || json!({"plan": ["free", "pro"], "country": ["DE"]});
+    let metrics = || [metric("m", Some("past")), metric("n", None)];
+    put(&world, &design("draft", segments(), &metrics())).unwrap();
+    assert_eq!(places(&world), ["country:DE", "plan:free,pro", "past"]);
+    put(&world, &design("running", segments(), &metrics())).unwrap();
+    assert_eq!(state(&world), (State::Running, Epoch(1)));
+
+    let refused =
+        |segments: Json, metrics: &[Json]| put(&world, &design("running", segments, metrics)).unwrap_err();
+    for (segments, told) in [
+        (json!({"country": ["DE"]}), "segments: `plan` cannot be taken out"),
+        (
+            json!({"plan": ["free"], "country": ["DE"]}),
+            "segments.plan: `pro` cannot be taken out",
+        ),
+        (
+            json!({"plan": ["free", "pro"], "country": ["DE"], "x": ["1"], "y": ["1"], "z": ["1"]}),
+            "segments: may have at most 4, found 5",
+        ),
+    ] {
+        let refused = refused(segments, &metrics());
+        assert!(refused.contains(told), "{refused}");
+        assert!(refused.contains("1 mistake"), "{refused}");
+    }
+    for (metrics, told) in [
+        (
+            [metric("m", Some("other")), metric("n", None)],
+            "metrics[0].covariate: must stay `past`",
+        ),
+        (
+            [metric("n", None), metric("m", None)],
+            "metrics[1].covariate: must stay `past`",
+        ),
+        (
+            [metric("o", None), metric("n", None)],
+            "metrics: `m` cannot be taken out",
+        ),
+    ] {
+        let refused = refused(segments(), &metrics);
+        assert!(
+            refused.contains(told) && refused.contains("1 mistake"),
+            "{refused}"
+        );
+    }
+    // What may be added keeps every place, starts no epoch, moves no unit and is in the table at once.
+    let more = design(
+        "running",
+        json!({"plan": ["enterprise", "free", "pro"], "country": ["DE"], "app": ["web"]}),
+        &[metric("n", Some("calls")), metric("m", Some("past"))],
+    );
+    assert_eq!(put(&world, &more).unwrap(), ["experiment_changed"]);
+    let grown = [
+        "country:DE",
+        "plan:free,pro,enterprise",
+        "app:web",
+        "past",
+        "calls",
+    ];
+    assert_eq!(places(&world), grown);
+    assert_eq!(state(&world), (State::Running, Epoch(1)));
+    let table = world.table.load();
+    let profile = table.experiments().next().unwrap().profile.as_ref().unwrap();
+    let names: Vec<&str> = profile.covariates().iter().map(|name| name.as_str()).collect();
+    assert_eq!(names, ["past", "calls"]);
+    // A stop does not let go of it: a start goes on with the same counts.
+    put(&world, &design("stopped", json!({}), &[])).unwrap_err();
+    step(&world, Command::StopExperiment(id("e"))).unwrap();
+    put(&world, &design("stopped", json!({}), &metrics())).unwrap_err();
+}
+
+#[test]
+fn the_units_an_arm_needs_and_the_margins_route_nothing() {
+    let world = World::with(&[canary(json!({}))]);
+    assert!(world.table.load().experiments().next().unwrap().profile.is_none());
+    let metrics = json!([{"name": "m", "kind": "rate", "goal": "increase", "mde": 0.1, "margin": 0.2}]);
+    put(&world, &canary(json!({"min_units": 50, "metrics": metrics}))).unwrap();
+    assert_eq!(state(&world), (State::Running, Epoch(1)));
+    let view = world.plane.view();
+    let measure = view.catalog.experiments["e"].measure("m").unwrap();
+    assert_eq!((measure.mde, measure.margin), (0.1, 0.2));
+    assert!(world.table.load().experiments().next().unwrap().profile.is_none());
+}
+
+#[test]
 fn overlapping_slots_are_refused_and_room_is_made_in_any_order() {
     let layered = |id: &str, slots: [f64; 2]| {
         let mut json = canary(json!({"layer": {"name": "l", "slots": slots}}));

@@ -242,6 +242,20 @@ fn a_kill_loses_nothing_acknowledged_and_counts_nothing_twice() {
         println!("{counted} distinct outcomes, {counted} counted");
     };
     check(&server.results("tone"));
+    for metric in ["outcomes", "resolved", "latency_ms"] {
+        let path = format!("/api/v1/experiments/tone/timeseries?metric={metric}&window=24h");
+        let found = server.control().get_json(&path);
+        for variant in found["variants"].as_array().unwrap() {
+            let points = variant["points"].as_array().unwrap();
+            let n: u64 = points.iter().map(|point| point["n"].as_u64().unwrap()).sum();
+            let (expected, resolved) = expected[variant["variant"].as_str().unwrap()];
+            assert_eq!(n, expected, "{found}");
+            if metric == "resolved" {
+                let sum: f64 = points.iter().map(|point| point["sum"].as_f64().unwrap()).sum();
+                assert!((sum - resolved as f64).abs() < 1e-6, "{found}");
+            }
+        }
+    }
     server.check_healthy();
     assert_eq!(server.stop(), Some(0));
     check(&house.start().results("tone"));

@@ -208,8 +208,12 @@ fn absent_keys_take_their_defaults() {
 
 #[test]
 fn json_and_toml_give_the_same_design() {
-    let definitions = loaded(&[("experiments/a.toml", GOOD)]);
+    let text = GOOD.replace("cap = 60_000", "covariate = \"past\"\nmde = 0.1\nmargin = 0.2");
+    let text = text.replace("traffic = 0.5", "min_units = 7");
+    let text = format!("{text}[segments]\ncountry = [\"DE\", \"FR\"]\n");
+    let definitions = loaded(&[("experiments/a.toml", &text)]);
     let from_file = &definitions.experiments[0].spec;
+    assert_eq!(from_file.min_units, Some(7));
     let json = serde_json::to_value(from_file).unwrap();
     let read = |id| experiment_from_json(id, &json, &production());
     assert_eq!(read(None).as_ref(), Ok(from_file));
@@ -560,6 +564,170 @@ fn metrics_are_what_they_say() {
             "42: guardrails[1].metric: …state it the other way round…",
             "43: guardrails[1].above: `latency_ms` is a rate already…",
         ],
+    );
+}
+
+#[test]
+fn covariates_effects_and_margins_are_read_and_bounded() {
+    let text = GOOD.replace(
+        "cap = 60_000",
+        "cap = 60_000\ncovariate = \"past_length\"\nmde = 0.1\nmargin = 10",
+    );
+    let definitions = loaded(&[("experiments/a.toml", &text)]);
+    let [rate, mean] = &definitions.experiments[0].spec.metrics[..] else {
+        panic!("two metrics");
+    };
+    assert_eq!((&rate.covariate, rate.mde, rate.margin), (&None, None, None));
+    assert_eq!(mean.covariate.as_ref().unwrap().as_str(), "past_length");
+    assert_eq!((mean.mde, mean.margin), (Some(0.1), Some(10.0)));
+
+    for share in ["0", "-0.05", "10.1", "inf", "nan"] {
+        for key in ["mde", "margin"] {
+            check_changed(
+                "cap = 60_000",
+                &format!("{key} = {share}"),
+                &[&format!(
+                    "33: metrics[1].{key}: must be greater than 0 and at most 10, found …"
+                )],
+            );
+        }
+    }
+    for (line, expected) in [
+        (
+            "covariate = 7",
+            "33: metrics[1].covariate: expected text, found 7",
+        ),
+        (
+            "covariate = \"past length\"",
+            "33: metrics[1].covariate: attribute `past length` is not a valid name: 1 to 64 of letters…",
+        ),
+        (
+            "covariat = \"a\"",
+            "33: metrics[1].covariat: unknown key, did you mean `covariate`?",
+        ),
+        (
+            "mde = \"5 %\"",
+            "33: metrics[1].mde: expected a number, found text…",
+        ),
+        (
+            "margn = 0.1",
+            "33: metrics[1].margn: unknown key, did you mean `margin`?",
+        ),
+    ] {
+        check_changed("cap = 60_000", line, &[expected]);
+    }
+    let third = "goal = \"increase\"\ncovariate = \"a\"\n\n[[metrics]]\nname = \"x\"\nkind = \"rate\"\n\
+         goal = \"decrease\"\ncovariate = \"b\"\n\n[[metrics]]\nname = \"y\"\nkind = \"rate\"\ngoal = \"decrease\"\n\
+         covariate = \"c\"\n\n[[metrics]]\nname = \"z\"\nkind = \"rate\"\ngoal = \"decrease\"\ncovariate = \"a\"";
+    check_changed(
+        "goal = \"increase\"",
+        third,
+        &["39: metrics[2].covariate: …at most 2 covariates between them, and `a` and `b` are those"],
+    );
+}
+
+#[test]
+fn segments_are_few_and_distinct() {
+    let with = |lines: &str| format!("{GOOD}\n[segments]\n{lines}\n");
+    let text = with("country = [\"DE\", \"FR\"]\ntier = [1, 2.5, true, \"gold\"]");
+    let definitions = loaded(&[("experiments/a.toml", &text)]);
+    let segments = &definitions.experiments[0].spec.segments;
+    assert_eq!(segments["country"], ["DE", "FR"]);
+    assert_eq!(segments["tier"], ["1", "2.5", "true", "gold"]);
+
+    let fourteen: Vec<String> = (0..14).map(|n| format!("\"v{n}\"")).collect();
+    loaded(&[(
+        "experiments/a.toml",
+        &with(&format!("a = [{}]", fourteen.join(", "))),
+    )]);
+    for (lines, expected) in [
+        (
+            format!("a = [{}, \"v\"]", fourteen.join(", ")),
+            "54: segments.a: may have at most 14, found 15",
+        ),
+        (
+            "a = []".to_owned(),
+            "54: segments.a: must have at least 1, found 0",
+        ),
+        (
+            "a = [\"x\"]\nb = [\"x\"]\nc = [\"x\"]\nd = [\"x\"]\ne = [\"x\"]".to_owned(),
+            "53: segments: may have at most 4, found 5",
+        ),
+        (
+            "a = [\"x\", \"y\", \"x\"]".to_owned(),
+            "54: segments.a[2]: a value must be unique, and segments.a[0] is `x` already",
+        ),
+        (
+            "a = [\"x\",\n\"\"]".to_owned(),
+            "55: segments.a[1]: must not be empty",
+        ),
+        (
+            format!("a = [\"{}\"]", "x".repeat(1_025)),
+            "54: segments.a[0]: may have at most 1024 bytes, found 1025",
+        ),
+        (
+            "a = [\"x\", []]".to_owned(),
+            "54: segments.a[1]: expected text, a number, or true or false, found a list",
+        ),
+        (
+            "a = [nan, nan]".to_owned(),
+            "54: segments.a[0]: expected text, a number, or true or false, found NaN",
+        ),
+        (
+            "a = \"x\"".to_owned(),
+            "54: segments.a: expected a list, found text \"x\"",
+        ),
+        (
+            "\"a b\" = [\"x\"]".to_owned(),
+            "54: segments.a b: attribute `a b` is not a valid name…",
+        ),
+    ] {
+        let mut expected = vec![format!("experiments/a.toml:{expected}")];
+        if lines.contains("nan") {
+            expected.push(expected[0].replace("[0]", "[1]"));
+        }
+        let expected: Vec<&str> = expected.iter().map(String::as_str).collect();
+        check(&[("experiments/a.toml", &with(&lines))], &expected);
+    }
+    check_changed(
+        "traffic = 0.5",
+        "segments = 3",
+        &["7: segments: expected a table, found 3"],
+    );
+    check_changed(
+        "traffic = 0.5",
+        "segment = 3",
+        &["7: segment: unknown key, did you mean `segments`?"],
+    );
+}
+
+#[test]
+fn the_least_number_of_units_is_bounded() {
+    for units in ["1", "1_000_000"] {
+        let text = GOOD.replace("traffic = 0.5", &format!("min_units = {units}"));
+        loaded(&[("experiments/a.toml", &text)]);
+    }
+    for units in ["0", "-1", "1_000_001", "2.5", "99999999999999999999"] {
+        check_changed(
+            "traffic = 0.5",
+            &format!("min_units = {units}"),
+            &["7: min_units: expected a whole number from 1 to 1000000, found …"],
+        );
+    }
+    check_changed(
+        "traffic = 0.5",
+        "min_unit = 5",
+        &["7: min_unit: unknown key, did you mean `min_units`?"],
+    );
+    // A design that came by another road keeps the same bounds.
+    let mut spec = loaded(&[("experiments/a.toml", GOOD)]).experiments[0]
+        .spec
+        .clone();
+    spec.min_units = Some(0);
+    let problems = check::problems(&spec);
+    assert_eq!(
+        problems[0].to_string(),
+        "min_units: must be from 1 to 1000000, found 0"
     );
 }
 

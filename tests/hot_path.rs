@@ -11,7 +11,10 @@ mod support;
 use serde_json::json;
 use serin::{
     domain::audience::{Attributes, Value},
-    routing::assign::assign,
+    routing::{
+        assign::assign,
+        receipt::{PROFILE_LENGTH, Receipt, ReceiptKeys},
+    },
 };
 use std::{
     alloc::{GlobalAlloc, Layout, System},
@@ -40,6 +43,58 @@ unsafe impl GlobalAlloc for Counting {
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
+
+#[test]
+fn a_receipt_with_segments_and_covariates_allocates_nothing() {
+    let world = World::with(&[json!({
+        "id": "e", "prompt": "p", "environment": "production", "kind": "experiment", "status": "running", "unit": "user",
+        "traffic": 1.0,
+        "variants": [{"name": "control", "version": 1, "weight": 1}, {"name": "warm", "version": 2, "weight": 1}],
+        "segments": {"country": ["DE", "FR"], "tier": ["1", "0.5", "true"], "plan": ["free"], "app": ["web"]},
+        "metrics": [
+            {"name": "resolved", "kind": "rate", "goal": "increase", "covariate": "past_resolved"},
+            {"name": "length", "kind": "mean", "goal": "decrease", "covariate": "past_length"},
+        ],
+    })]);
+    let tiers = [Value::Int(7), Value::Float(0.5), Value::Bool(true), Value::Null];
+    let contexts: Vec<Attributes<'_>> = (0..2_000_usize)
+        .map(|n| {
+            Attributes::new(vec![
+                ("user".into(), Value::Int(i64::try_from(n).unwrap())),
+                ("country".into(), Value::Text(["DE", "US"][n % 2].into())),
+                ("tier".into(), tiers[n % 4].clone()),
+                ("past_resolved".into(), Value::Float(f64::from(n as u32) / 7.0)),
+                ("past_length".into(), Value::Text("long".into())),
+            ])
+        })
+        .collect();
+    let keys = ReceiptKeys::new([(1, [7; 16])]);
+    let before = ALLOCATIONS.with(Cell::get);
+    let mut signed = 0_usize;
+    for context in &contexts {
+        let table = world.table.load();
+        let Ok(route) = table.route("p", None) else {
+            continue;
+        };
+        let assignment = assign(route, context);
+        let (Some(experiment), Some(unit_hash)) = (assignment.experiment, assignment.unit_hash) else {
+            continue;
+        };
+        let receipt = keys.sign(&Receipt {
+            experiment: experiment.key,
+            epoch: experiment.epoch,
+            arm: assignment.answer.arm.unwrap_or_default(),
+            unit_hash,
+            second: 1,
+            process: 1,
+            sequence: 1,
+            profile: experiment.profile.as_ref().map(|rule| rule.profile(context)),
+        });
+        signed += receipt.map_or(0, |text| text.len());
+    }
+    assert_eq!(ALLOCATIONS.with(Cell::get) - before, 0);
+    assert_eq!(signed, 2_000 * PROFILE_LENGTH);
+}
 
 #[test]
 fn a_decision_allocates_nothing() {

@@ -1,8 +1,9 @@
 //! What a person types: `serin` and its commands.
 //!
 //! Owns the arguments, the words a person reads and the exit codes; decides nothing about prompts or experiments.
-//! `serve` and `demo` start the server in this process, `validate` reads files, every other command asks a running
-//! server over HTTP. Only this module and `main` write to standard output and standard error. Called by `main`.
+//! `serve` and `demo` start the server in this process, `validate` reads files, `simulate` asks nobody, every other
+//! command asks a running server over HTTP. Only this module and `main` write to standard output and standard error.
+//! Called by `main`.
 //!
 //! Exit codes: 0 done, 1 refused or failed (why on standard error), 2 wrong usage.
 
@@ -20,6 +21,7 @@ mod plot;
 mod results;
 mod serve;
 mod server;
+mod simulate;
 mod table;
 mod validate;
 
@@ -71,6 +73,7 @@ enum Command {
     Analyze(analyze::Analyze),
     Plan(plan::Plan),
     Demo(demo::Demo),
+    Simulate(simulate::Simulate),
 }
 
 impl Arguments {
@@ -93,6 +96,7 @@ pub fn run(arguments: Arguments) -> ExitCode {
         Command::Analyze(analyze) => analyze::run(&analyze, global.json),
         Command::Plan(plan) => plan::run(&plan, global.json),
         Command::Demo(demo) => demo::run(&demo, global.json),
+        Command::Simulate(simulate) => simulate::run(&simulate, global.json),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

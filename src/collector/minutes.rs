@@ -121,7 +121,8 @@ impl Chunk {
             .fold(0_u64, |bits, point| bits | 1 << point.minute);
         let mut out = Writer(out);
         out.u8(VERSION);
-        out.u8(u8::from(self.sketch.is_some()) * HAS_SKETCH | u8::from(whole) * WHOLE_SUMS);
+        let sketch = self.sketch.as_ref().map_or(0, |_| HAS_SKETCH);
+        out.u8(if whole { sketch | WHOLE_SUMS } else { sketch });
         out.u64(filled);
         for point in &self.points {
             out.varint(u64::from(point.n));

@@ -15,7 +15,6 @@ mod duplicates;
 mod entry;
 mod examples;
 pub mod exposures;
-pub mod fold;
 #[cfg(test)]
 mod full_disk;
 pub mod guard;
@@ -24,6 +23,7 @@ pub mod intake;
 mod keyed;
 mod minutes;
 pub mod observation;
+pub mod offline;
 mod receipt_marks;
 mod row_key;
 pub mod segment_cells;

@@ -9,7 +9,10 @@ use std::sync::Arc;
 
 /// The cells of one arm by metric and segment.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct SegmentCells(Vec<(MetricKey, Vec<(Segment, Arc<Cell>)>)>);
+pub struct SegmentCells(Vec<(MetricKey, BySegment)>);
+
+/// Ascending.
+type BySegment = Vec<(Segment, Arc<Cell>)>;
 
 impl SegmentCells {
     /// The cell of a metric in one segment; none before its first value there.

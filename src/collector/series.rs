@@ -244,10 +244,16 @@ impl Sums {
                 .collect(),
             sketch: sums.sketch,
         };
+        // A window may touch an hour only where that has nothing.
+        let rows = self
+            .rows
+            .into_iter()
+            .map(row)
+            .filter(|row| !row.points.is_empty());
         let cut = [from, to].into_iter().filter(|edge| edge % MINUTES != 0);
         let partial_hours: BTreeSet<u32> = cut.map(|edge| edge / MINUTES).collect();
         SeriesWindow {
-            rows: self.rows.into_iter().map(row).collect(),
+            rows: rows.collect(),
             partial_hours: partial_hours.into_iter().collect(),
         }
     }

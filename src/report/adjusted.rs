@@ -6,7 +6,7 @@
 use super::{
     ALPHA, Figure,
     metric::{AdjustedFigures, AlwaysValidFigures, Decision},
-    strata::{Gate, Stratum, enough_units},
+    strata::{Gate, Stratum, enough_units, together},
 };
 use crate::{
     collector::cells::Cell,
@@ -14,7 +14,7 @@ use crate::{
     stats::{
         cluster::{ArmSummary, compare},
         cuped::buckets::{self as cuped, Bucket},
-        difference::{Difference, combine},
+        difference::Difference,
         sequential::AlwaysValid,
     },
 };
@@ -60,8 +60,8 @@ fn compared(strata: &[Stratum<'_>], gate: &Gate<'_>) -> Result<(Difference, f64)
     for stratum in strata {
         match within(stratum, gate) {
             Ok((adjusted, unadjusted)) => {
-                tests.push(adjusted);
-                plain.push(unadjusted);
+                tests.push((adjusted, stratum));
+                plain.push((unadjusted, stratum));
             }
             Err(reason) => missing = reason,
         }
@@ -69,8 +69,8 @@ fn compared(strata: &[Stratum<'_>], gate: &Gate<'_>) -> Result<(Difference, f64)
     if tests.is_empty() {
         return Err(missing);
     }
-    let all = |tests: &[Difference]| combine(tests).map_err(|reason| reason.to_string());
-    let (test, plain) = (all(&tests)?, all(&plain)?);
+    // What the strata have in common without the covariate is at least what they have with it.
+    let (test, plain) = (together(&tests)?, together(&plain)?);
     let saved = 1.0 - (test.se / plain.se) * (test.se / plain.se);
     Ok((test, saved))
 }

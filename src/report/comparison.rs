@@ -300,7 +300,7 @@ fn power_figures(input: &MetricInput<'_>, test: &Result<Difference, String>) -> 
             traffic: 1.0,
             elapsed: observed / SECONDS_PER_DAY,
         };
-        let left = days_left_always_valid(&progress, tau).map_err(|reason| reason.to_string())?;
+        let left = days_left_always_valid(&progress, tau, tau, GOAL).map_err(|reason| reason.to_string())?;
         Ok(left.days)
     });
     PowerFigures {

@@ -15,8 +15,8 @@ use crate::{
     routing::hash::BUCKETS,
     stats::{
         Undefined,
-        cluster::{ArmSummary, compare, compare_paired},
-        difference::{Difference, combine},
+        cluster::{ArmSummary, compare, compare_paired, correlation, influences},
+        difference::{Difference, combine_dependent},
     },
 };
 use std::borrow::Cow;
@@ -144,11 +144,11 @@ pub(super) fn share_of(
 /// Why there is none, of the stratum with the most data.
 pub(super) fn compared(strata: &[Stratum<'_>], gate: &Gate<'_>) -> Result<Difference, String> {
     enough_units(strata, gate)?;
-    let mut comparisons = Vec::with_capacity(strata.len());
+    let mut comparisons: Vec<(Difference, &Stratum<'_>)> = Vec::with_capacity(strata.len());
     let mut missing: Option<(u64, String)> = None;
     for stratum in strata {
         match stratum.compare(gate) {
-            Ok(comparison) => comparisons.push(comparison),
+            Ok(comparison) => comparisons.push((comparison, stratum)),
             Err(reason) => {
                 let size = stratum.control.n.min(stratum.candidate.n);
                 if missing.as_ref().is_none_or(|(largest, _)| size > *largest) {
@@ -158,13 +158,30 @@ pub(super) fn compared(strata: &[Stratum<'_>], gate: &Gate<'_>) -> Result<Differ
         }
     }
     match (comparisons.is_empty(), missing) {
-        (false, _) => combine(&comparisons).map_err(|reason| reason.to_string()),
+        (false, _) => together(&comparisons),
         (true, Some((_, reason))) => Err(reason),
         (true, None) => Err(format!(
             "collecting: nothing was reported on both `{}` and `{}` yet",
             gate.names[0], gate.names[1]
         )),
     }
+}
+
+/// Comparisons of several strata as one. Units that came back after the split was changed are in more than one of them,
+/// so the strata are not independent; how much they have in common is read from the buckets.
+pub(super) fn together(comparisons: &[(Difference, &Stratum<'_>)]) -> Result<Difference, String> {
+    let differences: Vec<Difference> = comparisons.iter().map(|(comparison, _)| *comparison).collect();
+    let influences: Vec<Vec<f64>> = match comparisons {
+        [_] => Vec::new(),
+        several => several
+            .iter()
+            .map(|(_, stratum)| influences(stratum.pairs()))
+            .collect(),
+    };
+    combine_dependent(&differences, |one, other| {
+        correlation(&influences[one], &influences[other])
+    })
+    .map_err(|reason| reason.to_string())
 }
 
 /// Whether both arms have the units that the design asks for.

@@ -12,7 +12,8 @@
 //! [`sample_ratio`] the check that the split was the one asked for; [`occupancy`] how many units filled so many
 //! buckets; [`proportion`] the rates of independent units; [`multiple_testing`] what several comparisons at once do to
 //! their p-values; [`bayesian`] the chance to beat control and what a wrong choice costs; [`quantile`] a sketch of a
-//! distribution, and the quantiles read from it; [`power`] what a size of sample can find.
+//! distribution, and the quantiles read from it; [`cuped`] a comparison sharpened by what was known before; [`power`]
+//! how much traffic an answer needs.
 //!
 //! Conventions: control is A, treatment is B, every difference is B − A and every lift B/A − 1. `alpha` is
 //! the two-sided error rate, in (0, 1). Evidence is kept as natural logarithms.

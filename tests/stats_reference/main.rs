@@ -8,8 +8,10 @@
 )]
 
 mod bayes;
+mod cuped;
 mod harness;
 mod multiple_testing;
+mod power;
 mod proportions;
 mod quantiles;
 mod ratio_cluster;

@@ -21,9 +21,6 @@ use crate::{
 };
 use std::sync::Arc;
 
-/// A key with this bit is no experiment's: its outcomes are of versions that were deployed without one.
-const DEPLOYED_BIT: u32 = 1 << 31;
-
 /// What one outcome changed.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct OutcomeChange {
@@ -286,5 +283,140 @@ fn chunk(outcome: &Observation, series: Series, moment: Moment) -> ChunkKey {
 /// metrics only, whose keys are their places in the list.
 fn is_number_of_deployed(experiment: ExperimentKey, metric: MetricKey) -> bool {
     let built_in = BUILT_IN.get(usize::from(metric.0));
-    experiment.0 & DEPLOYED_BIT != 0 && built_in.is_some_and(|(_, kind, _)| *kind == MetricKind::Mean)
+    experiment.deployed_prompt().is_some() && built_in.is_some_and(|(_, kind, _)| *kind == MetricKind::Mean)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        collector::{intake::Intake, state::Counts},
+        domain::{
+            Timestamp,
+            experiment::{Experiment, ExperimentSpec, State},
+            id::{AttributeName, Revision},
+            metric::Covariates,
+            segment::{SegmentAttribute, SegmentCodes},
+        },
+        routing::receipt::ReceiptKeys,
+    };
+    use std::{collections::HashSet, time::Duration};
+
+    const KEY: ExperimentKey = ExperimentKey(3);
+    const RESOLVED: MetricKey = MetricKey(0);
+    const SECONDS: MetricKey = MetricKey(1);
+    const MOMENT: Moment = Moment { hour: 9, minute: 30 };
+
+    /// A rate, and a mean whose covariate is the second one; two attributes of segments.
+    fn intake() -> Intake {
+        let spec: ExperimentSpec = serde_json::from_value(serde_json::json!({
+            "id": "e", "prompt": "p", "environment": "production", "kind": "experiment", "status": "running",
+            "unit": "user", "traffic": 1.0, "variants": [],
+            "metrics": [{"name": "resolved", "kind": "rate", "goal": "increase"},
+                        {"name": "seconds", "kind": "mean", "goal": "decrease", "cap": 10.0, "covariate": "before"}],
+        }))
+        .unwrap();
+        let covariates = ["other", "before"].map(|name| AttributeName::new(name).unwrap());
+        let segment = |name: &str| SegmentAttribute {
+            attribute: AttributeName::new(name).unwrap(),
+            values: vec!["a".to_owned(), "b".to_owned()],
+        };
+        let mut next = 0;
+        let measures = spec.measures(&covariates, |_| {
+            next += 1;
+            MetricKey(next - 1)
+        });
+        let experiment = Arc::new(Experiment {
+            key: KEY,
+            spec: Arc::new(spec),
+            file: None,
+            state: State::Running,
+            arms: Vec::new(),
+            measures,
+            segments: ["plan", "country"].map(segment).to_vec(),
+            covariates: covariates.to_vec(),
+            epochs: Vec::new(),
+            pinned: Vec::new(),
+            started: None,
+            freeze: None,
+            hold: None,
+            held_by_guardrail: false,
+            alerted: Vec::new(),
+            evidence: None,
+            created_at: Timestamp::UNIX_EPOCH,
+            changed_at: Timestamp::UNIX_EPOCH,
+            revision: Revision(1),
+        });
+        let day = Duration::from_secs(86_400);
+        let experiments = std::iter::once(&experiment);
+        Intake::compile(experiments, std::iter::empty(), ReceiptKeys::default(), day)
+    }
+
+    fn outcome(n: u16) -> Observation {
+        Observation {
+            experiment: KEY,
+            epoch: Epoch(1),
+            arm: ArmIndex(0),
+            unit_hash: u64::from(n),
+            second: 0,
+            receipt: None,
+            id: None,
+            segments: SegmentCodes::default()
+                .with(0, Some(usize::from(n % 2)))
+                .with(1, n.is_multiple_of(5).then_some(0)),
+            covariates: Covariates([
+                n.is_multiple_of(3).then_some(99.0),
+                n.is_multiple_of(4).then_some(1.5),
+            ]),
+            values: [(RESOLVED, 1.0), (SECONDS, f64::from(n))].into_iter().collect(),
+            tagging: None,
+        }
+    }
+
+    #[test]
+    fn covariates_and_segments_go_where_the_design_says_and_come_back() {
+        let intake = intake();
+        let design = intake.experiment(KEY);
+        let mut counts = Counts::default();
+        let mut dirty = Dirtied::default();
+        for n in 0..40 {
+            let of_experiment = counts.experiments.entry(KEY).or_default();
+            let at = (1 + u64::from(n), 0, MOMENT);
+            of_experiment.count(at, &outcome(n), design, &mut dirty);
+        }
+        let arm = counts.arms(KEY)[0].1.clone();
+        let cell = arm.cell(SECONDS).unwrap();
+        assert_eq!(cell.covariate.as_ref().unwrap().total(), (10.0, 15.0));
+        let sketch = cell.sketch.as_ref().unwrap();
+        assert_eq!((sketch.count(), sketch.max(), cell.clipped), (40, Some(39.0), 29));
+        let rate = arm.cell(RESOLVED).unwrap();
+        assert_eq!((&rate.covariate, &rate.sketch), (&None, &None));
+        // The place of the attribute in the upper bits, the code of the value in the lower four.
+        for metric in [RESOLVED, SECONDS] {
+            let n = |segment| arm.segment_cell(metric, Segment(segment)).map(|cell| cell.n);
+            let expected = [Some(20), Some(20), None, Some(8), Some(32), None];
+            assert_eq!([0, 1, 15, 16, 16 + 14, 32].map(n), expected);
+            let plain = arm.segment_cell(metric, Segment(0)).unwrap();
+            assert_eq!((&plain.covariate, &plain.sketch), (&None, &None));
+        }
+        // Each piece waits to be stored once, and comes back from its row.
+        let distinct: HashSet<_> = dirty.rows.iter().copied().collect();
+        assert_eq!((dirty.rows.len(), distinct.len()), (1 + 2 + 2 * 4, 1 + 2 + 2 * 4));
+        assert_eq!(dirty.chunks.len(), 3);
+        let mut back = Counts::default();
+        for key in &dirty.rows {
+            back.restore(&counts.encode(*key, 20).unwrap()).unwrap();
+        }
+        assert_eq!(back.arms(KEY)[0].1, arm);
+        // What a row covers is not counted again; what it does not is.
+        for n in [5, 25] {
+            let of_experiment = back.experiments.entry(KEY).or_default();
+            let at = (u64::from(n), 0, MOMENT);
+            of_experiment.count(at, &outcome(n), design, &mut dirty);
+        }
+        let again = &back.arms(KEY)[0].1;
+        let n = |segment| again.segment_cell(SECONDS, Segment(segment)).unwrap().n;
+        let whole = again.cell(SECONDS).unwrap().n;
+        assert_eq!((whole, n(0), n(1), n(16)), (41, 20, 21, 9));
+    }
 }

@@ -2,17 +2,20 @@
 //!
 //! Owns the variance that stays honest when one user sends a hundred requests. It never assumes that requests
 //! are independent, and never knows which unit is in which cluster. Called by a report with the cells of one
-//! epoch; results of several epochs go through [`combine`](super::difference::combine).
+//! epoch; results of several epochs go through
+//! [`combine_dependent`](super::difference::combine_dependent), with what [`correlation`] says they have in common.
 //!
 //! [`ArmSummary`] is what one arm says; [`compare`] sets two arms against each other when every unit is in
 //! one of them, [`compare_paired`] when requests were assigned and units are in both.
 
 mod arm;
 mod compare;
+mod dependence;
 mod paired;
 
 pub use arm::{ArmSummary, SHOWN_FROM_CLUSTERS, SHOWN_FROM_EVENTS, interval};
 pub use compare::{compare, compare_pooled, compare_welch};
+pub use dependence::{correlation, influences};
 pub use paired::compare_paired;
 
 #[cfg(test)]

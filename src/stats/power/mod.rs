@@ -228,7 +228,7 @@ mod tests {
             }
             let progress = Progress { se: a, traffic: b, elapsed: c };
             let left = [days_left(&progress, d, GOAL), days_left(&progress, 1.0, goal),
-                days_left_always_valid(&progress, e)];
+                days_left_always_valid(&progress, d, e, goal)];
             for left in left.into_iter().flatten() {
                 prop_assert!(left.traffic.is_finite() && left.days.is_finite() && left.days >= 0.0);
             }

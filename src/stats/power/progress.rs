@@ -9,10 +9,6 @@ use super::super::sequential::critical_value;
 use super::super::{Undefined, check_alpha, finite};
 use super::{Goal, check_positive};
 
-/// At `tau` over this the always-valid interval is at its tightest in relation to the fixed one; also the
-/// standard errors a fixed test at 5 % needs for 80 % power.
-pub const TIGHTEST_AT: f64 = 2.8;
-
 /// How far a comparison has come.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Progress {
@@ -105,26 +101,54 @@ pub fn days_left(now: &Progress, effect: f64, goal: Goal) -> Result<Remaining, U
     until(now, effect.abs() / goal.standard_errors()?)
 }
 
-/// How much longer until the always-valid interval is at its tightest: se = `tau`/2.8, `tau` > 0.
+/// How much longer until the always-valid interval finds `effect` with the goal's power, when it is tuned to `tau` > 0.
 ///
-/// The pace is that of [`days_left`]. From there on waiting still narrows the interval, but no longer faster
-/// than a fixed one. It is not a point of 80 % power: an effect of exactly τ is found there with 41 %
-/// (z = 2.8 against a critical value of 3.04 at 5 %); [`detectable_always_valid`] says what is found with more.
+/// The target is the standard error at which [`detectable_always_valid`] is |effect|; the pace is that of [`days_left`].
+/// For an effect of τ that is at se = τ/3.90 (80 % power at 5 %), where a fixed test needs τ/2.80: what it costs to look
+/// every day is twice the traffic.
 ///
-/// Worked number: se = 0.02 after 10,000 requests in 5 days, τ = 0.028: 15 days are left.
+/// Worked number: se = 0.02 after 10,000 requests in 5 days, an effect of 0.028 and τ = 0.028: 33.9 days are left.
 ///
 /// # Errors
 /// Those of [`days_left`].
 ///
 /// ```
-/// use serin::stats::power::progress::{Progress, days_left_always_valid};
+/// use serin::stats::power::{Goal, progress::{Progress, days_left_always_valid, detectable_always_valid}};
+/// let goal = Goal { alpha: 0.05, power: 0.8 };
 /// let now = Progress { se: 0.02, traffic: 10_000.0, elapsed: 5.0 };
-/// assert!((days_left_always_valid(&now, 0.028)?.days - 15.0).abs() < 1e-9);
+/// let left = days_left_always_valid(&now, 0.028, 0.028, goal)?;
+/// assert!((left.days - 33.9).abs() < 0.1, "{left:?}");
+/// let se = 0.02 / ((5.0 + left.days) / 5.0).sqrt();
+/// assert!((detectable_always_valid(se, 0.028, goal)? - 0.028).abs() < 1e-9);
 /// # Ok::<(), serin::stats::Undefined>(())
 /// ```
-pub fn days_left_always_valid(now: &Progress, tau: f64) -> Result<Remaining, Undefined> {
-    check_positive("tau", tau)?;
-    until(now, tau / TIGHTEST_AT)
+pub fn days_left_always_valid(
+    now: &Progress,
+    effect: f64,
+    tau: f64,
+    goal: Goal,
+) -> Result<Remaining, Undefined> {
+    let effect = effect.abs();
+    check_positive("the effect", effect)?;
+    // What is found grows with the standard error, and a fixed test's standard error is too large already.
+    let mut high = effect / goal.standard_errors()?;
+    let mut low = high;
+    while detectable_always_valid(low, tau, goal)? > effect {
+        high = low;
+        low *= 0.5;
+    }
+    while high - low > 1e-14 * high {
+        let middle = low + 0.5 * (high - low);
+        if middle <= low || middle >= high {
+            break;
+        }
+        if detectable_always_valid(middle, tau, goal)? > effect {
+            high = middle;
+        } else {
+            low = middle;
+        }
+    }
+    until(now, low)
 }
 
 /// The mean number of events no test can do with: to stop at error rate `alpha` when a rate is `p1` in \[0, 1\]

@@ -5,10 +5,8 @@
 //!
 //! One byte of version; the number of bins; unless that is 0 the minimum and the maximum, the lowest key
 //! (zigzag), and for every bin its distance to the bin before less one (not for the lowest) and its count;
-//! four bytes of XXH3 over all of it. Floats and the checksum are little-endian, whole numbers are LEB128 in
+//! four bytes of FNV-1a over all of it. Floats and the checksum are little-endian, whole numbers are LEB128 in
 //! their shortest form.
-
-use xxhash_rust::xxh3::xxh3_64;
 
 use super::sketch::{HIGHEST_KEY, Sketch, key_of};
 
@@ -55,7 +53,7 @@ impl Sketch {
             write_number(out, count);
             before = Some(key);
         }
-        let checksum = xxh3_64(&out[start..]) as u32;
+        let checksum = checksum(&out[start..]);
         out.extend_from_slice(&checksum.to_le_bytes());
     }
 
@@ -64,10 +62,10 @@ impl Sketch {
     /// # Errors
     /// [`Damaged`] when a checksum or an invariant does not hold.
     pub fn decode(bytes: &[u8]) -> Result<Sketch, Damaged> {
-        let (body, checksum) = bytes
+        let (body, stated) = bytes
             .split_last_chunk::<CHECKSUM>()
             .ok_or(Damaged("they are too few"))?;
-        if xxh3_64(body) as u32 != u32::from_le_bytes(*checksum) {
+        if checksum(body) != u32::from_le_bytes(*stated) {
             return Err(Damaged("their checksum does not hold"));
         }
         let mut reader = Reader(body);
@@ -174,6 +172,14 @@ fn write_number(out: &mut Vec<u8>, mut value: u64) {
     out.push(value as u8);
 }
 
+/// FNV-1a with 32 bits (Fowler, Noll & Vo). Every step can be undone, so no change within one byte goes
+/// unnoticed.
+fn checksum(bytes: &[u8]) -> u32 {
+    bytes.iter().fold(0x811c_9dc5, |hash: u32, &byte| {
+        (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
+    })
+}
+
 fn zigzag(key: i32) -> u64 {
     let key = i64::from(key);
     ((key << 1) ^ (key >> 63)) as u64
@@ -197,7 +203,7 @@ mod tests {
 
     /// The bytes with a checksum that holds, so that the checks behind it are reached.
     fn resealed(mut body: Vec<u8>) -> Vec<u8> {
-        let checksum = xxh3_64(&body) as u32;
+        let checksum = checksum(&body);
         body.extend_from_slice(&checksum.to_le_bytes());
         body
     }

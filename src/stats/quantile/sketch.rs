@@ -5,10 +5,10 @@
 //!
 //! It is DDSketch by Masson, Rim & Lee (2019), "DDSketch: a fast and fully-mergeable quantile sketch with
 //! relative-error guarantees", PVLDB 12(12), doi:10.14778/3352063.3352135, with the cubic in place of the
-//! logarithm that its authors' libraries offer. It is written out here because the published crates
-//! (`sketches-ddsketch`, `ddsketchy`, `sketches-rust`) keep a dense window, 11 KiB for the two values 0.001
-//! and 1e9, give no bytes that depend on the values alone (a running sum makes them depend on their order),
-//! and read damaged bytes unchecked.
+//! logarithm that its authors' libraries offer. It is written out here because no published crate fits:
+//! `sketches-ddsketch` and `ddsketchy` keep a dense window (11 KiB for the two values 0.001 and 1e9) and a
+//! running sum that makes their bytes depend on the order of values, and read damaged bytes unchecked, while
+//! `sketches-rust` has no exact extremes and can be neither cloned nor compared.
 
 use super::super::Undefined;
 

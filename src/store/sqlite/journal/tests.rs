@@ -118,3 +118,85 @@ fn tagged_outcomes_are_bounded() {
     drop(log);
     assert_eq!(journal(&folder).tags[&1].len(), MOST_TAGS);
 }
+
+fn minutes(series: u32, hour: u32, arm: u8, through: u64) -> MinuteRow {
+    MinuteRow {
+        experiment: 7,
+        series,
+        hour,
+        epoch: 1,
+        arm,
+        through,
+        data: vec![arm; 3],
+    }
+}
+
+fn store(log: &mut Journal, minutes: Vec<MinuteRow>, minutes_before: u32) {
+    log.commit(&Writes {
+        minutes,
+        minutes_before,
+        ..Writes::default()
+    })
+    .unwrap();
+}
+
+#[test]
+fn minutes_are_replaced_read_in_pages_and_deleted_by_age() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut log = journal(&folder);
+    let rows: Vec<_> = (0..300)
+        .map(|n| minutes(5, n / 2, u8::from(n % 2 == 1), 1))
+        .collect();
+    store(&mut log, rows.iter().rev().cloned().collect(), 0);
+    store(&mut log, vec![minutes(6, 3, 0, 1), minutes(5, 9, 0, 2)], 0);
+    let mut read = Vec::new();
+    let mut after = MinuteCursor::from_hour(4);
+    loop {
+        let page = log.minutes((7, 5), after, 120, 100).unwrap();
+        let Some(last) = page.last() else { break };
+        after = MinuteCursor::behind(last);
+        read.extend(page);
+    }
+    let mut expected: Vec<_> = rows
+        .iter()
+        .filter(|row| (4..=120).contains(&row.hour))
+        .cloned()
+        .collect();
+    let replaced = expected.iter_mut().find(|row| (row.hour, row.arm) == (9, 0));
+    replaced.unwrap().through = 2;
+    assert_eq!(read, expected);
+    let mut hour = Vec::new();
+    log.minutes_of(3, |row| {
+        hour.push((row.series, row.arm));
+        Ok(())
+    })
+    .unwrap();
+    hour.sort_unstable();
+    assert_eq!(hour, [(5, 0), (5, 1), (6, 0)]);
+    // Some with each commit, the oldest first.
+    assert!(log.has_minutes_before(1).unwrap() && !log.has_minutes_before(0).unwrap());
+    store(&mut log, Vec::new(), 100);
+    let oldest = log.minutes((7, 5), MinuteCursor::from_hour(0), 200, 1).unwrap();
+    assert_eq!(oldest[0].hour, DELETED_WHEN_IDLE / 2 - 1);
+    assert!(log.has_minutes_before(100).unwrap());
+    store(&mut log, Vec::new(), 100);
+    assert!(!log.has_minutes_before(100).unwrap() && log.has_minutes_before(101).unwrap());
+}
+
+#[test]
+fn a_file_of_format_1_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut log = journal(&folder);
+    log.commit(&entry(&1_u64.to_le_bytes(), 0)).unwrap();
+    log.connection
+        .execute_batch("DROP TABLE minutes; PRAGMA user_version = 1")
+        .unwrap();
+    drop(log);
+    for _ in 0..2 {
+        let mut log = journal(&folder);
+        assert_eq!(seqs(&log), [1]);
+        store(&mut log, vec![minutes(1, 2, 3, 4)], 0);
+        let read = log.minutes((7, 1), MinuteCursor::from_hour(0), 2, 9).unwrap();
+        assert_eq!(read, [minutes(1, 2, 3, 4)]);
+    }
+}
