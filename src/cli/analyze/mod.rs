@@ -11,6 +11,7 @@ mod problems;
 mod row;
 mod shown;
 mod slices;
+mod split;
 mod tally;
 mod trend;
 mod units;
@@ -23,9 +24,10 @@ use crate::domain::{
     experiment::MIN_UNITS,
     metric::{EFFECT_WORTH_FINDING, Goal, MetricKind},
 };
-use analysis::{Analysis, Choices, Weights, analysis};
+use analysis::{Analysis, Choices, analysis};
 use anyhow::{Context as _, Result, anyhow, bail};
 use indicatif::{ProgressBar, ProgressStyle};
+use split::Weights;
 use std::{
     fs::{self, File},
     io::{self, BufRead, BufReader},

@@ -122,20 +122,16 @@ fn meaning(column: Column, of: &ColumnDescriptor) -> Option<Meaning> {
             _,
             ConvertedType::UINT_8 | ConvertedType::UINT_16 | ConvertedType::UINT_32 | ConvertedType::UINT_64,
         ) => Meaning::Unsigned,
-        (None | Some(LogicalType::String | LogicalType::Enum | LogicalType::Integer(_)), converted)
-            if matches!(
-                converted,
-                ConvertedType::NONE
-                    | ConvertedType::UTF8
-                    | ConvertedType::ENUM
-                    | ConvertedType::INT_8
-                    | ConvertedType::INT_16
-                    | ConvertedType::INT_32
-                    | ConvertedType::INT_64
-            ) =>
-        {
-            Meaning::AsWritten
-        }
+        (
+            None | Some(LogicalType::String | LogicalType::Enum | LogicalType::Integer(_)),
+            ConvertedType::NONE
+            | ConvertedType::UTF8
+            | ConvertedType::ENUM
+            | ConvertedType::INT_8
+            | ConvertedType::INT_16
+            | ConvertedType::INT_32
+            | ConvertedType::INT_64,
+        ) => Meaning::AsWritten,
         _ => return None,
     };
     let number = matches!(meaning, Meaning::AsWritten | Meaning::Unsigned);

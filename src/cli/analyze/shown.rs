@@ -35,10 +35,10 @@ struct Answer<'a> {
     from: Option<Timestamp>,
     to: Option<Timestamp>,
     control: &'a str,
-    randomised: super::analysis::Randomised,
+    randomised: super::split::Randomised,
     units: ByVariant<u64>,
     units_on_several: u64,
-    srm: &'a super::analysis::Split,
+    srm: &'a super::split::Split,
     notes: &'a [String],
     metrics: &'a [MetricReport],
 }
