@@ -5,7 +5,11 @@
 use crate::stats::{
     Undefined,
     distribution::normal_sf,
-    power::{self, Goal, means, progress::detectable_always_valid, proportions},
+    power::{
+        self, Goal, means,
+        progress::{Progress, days_left_always_valid},
+        proportions,
+    },
     sequential::critical_value,
 };
 use anyhow::{Context as _, Result};
@@ -229,32 +233,16 @@ impl Design {
         }
     }
 
-    /// Control's requests until the always-valid interval, tuned to the difference, excludes 0 with the power sought.
+    /// Control's requests until the always-valid interval, tuned to the difference, excludes 0 with the power sought; at
+    /// least one.
     fn always_valid_size(&self, difference: f64) -> Result<f64, Undefined> {
-        let reach = self.spread(difference) / (difference * self.widest()?);
-        let size = reach * reach;
-        if size.is_finite() {
-            Ok(size)
-        } else {
-            Err(Undefined::Overflow {
-                what: "the sample size",
-            })
-        }
-    }
-
-    /// The largest standard error, in differences, at which the always-valid interval tuned to a difference finds it
-    /// with the power sought; about 0.26 for 80 % at 5 %.
-    fn widest(&self) -> Result<f64, Undefined> {
-        let (mut low, mut high) = (1e-3, 1.0);
-        for _ in 0..STEPS {
-            let middle = 0.5 * (low + high);
-            if detectable_always_valid(middle, 1.0, self.goal)? <= 1.0 {
-                low = middle;
-            } else {
-                high = middle;
-            }
-        }
-        Ok(low)
+        let after_one = Progress {
+            se: self.spread(difference),
+            traffic: 1.0,
+            elapsed: 1.0,
+        };
+        let left = days_left_always_valid(&after_one, difference, difference, self.goal)?;
+        Ok(1.0 + left.traffic)
     }
 
     /// The standard error of the difference when control has one request: the larger of Welch's and the pooled one.
