@@ -14,6 +14,9 @@ const MOST_LISTED: usize = BUCKETS / 3;
 #[allow(clippy::cast_possible_truncation, reason = "1024 fits")]
 const K: u16 = BUCKETS as u16;
 
+/// How many buckets there are.
+pub const COUNT: usize = BUCKETS;
+
 /// Σ denominator and Σ numerator for each of [`BUCKETS`] buckets of units.
 #[derive(Debug, Clone)]
 pub struct Buckets(Form);

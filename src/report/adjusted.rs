@@ -9,8 +9,7 @@ use super::{
     strata::{Gate, Stratum, enough_units, together},
 };
 use crate::{
-    collector::cells::Cell,
-    routing::hash::BUCKETS,
+    collector::{buckets::COUNT, cells::Cell},
     stats::{
         cluster::{ArmSummary, compare},
         cuped::buckets::{self as cuped, Bucket},
@@ -119,7 +118,7 @@ fn buckets(cell: &Cell) -> Vec<Bucket> {
             covariate_sum,
         }
     };
-    (0..BUCKETS)
+    (0..COUNT)
         .map(of)
         .filter(|bucket| bucket.outcomes > 0.0)
         .collect()

@@ -10,12 +10,11 @@ use super::{
     strata::{Gate, Stratum, compared, plain, summary},
 };
 use crate::{
-    collector::cells::Cell,
+    collector::{buckets, cells::Cell},
     domain::{
         id::VariantName,
         metric::{Goal, Measure, MeasureSource, MetricKind},
     },
-    routing::hash::BUCKETS,
     stats::{
         Undefined, bayesian, cluster,
         difference::Difference,
@@ -68,8 +67,8 @@ pub struct ArmInput<'a> {
     pub strata: Vec<Stratum<'a>>,
 }
 
-/// The figures of one metric. The corrections for several comparisons are made over all metrics, in
-/// [`super::correction`]; without them `p_adjusted` says so.
+/// The figures of one metric. The corrections for several comparisons are made over all metrics, by
+/// [`correct`](super::correct); until then `p_adjusted` is `p`.
 #[must_use]
 pub fn metric_report(input: &MetricInput<'_>) -> MetricReport {
     let measure = input.measure;
@@ -97,7 +96,7 @@ fn units(arm: &ArmInput<'_>) -> f64 {
 }
 
 fn reporting_units(cell: &Cell) -> f64 {
-    occupancy::units(cell.buckets.count_filled(), BUCKETS)
+    occupancy::units(cell.buckets.count_filled(), buckets::COUNT)
 }
 
 fn alone(measure: &Measure, arm: &ArmInput<'_>, vs_control: Option<VersusControl>) -> VariantFigures {

@@ -10,12 +10,11 @@ use super::{
     traffic::Arm,
 };
 use crate::{
-    collector::units::UnitSample,
+    collector::{buckets, units::UnitSample},
     domain::{
         experiment::{ArmShare, EpochRecord, Experiment},
         id::{ArmIndex, VariantName},
     },
-    routing::hash::BUCKETS,
     stats::{
         distribution::log_mean_exp,
         sample_ratio::{
@@ -320,8 +319,8 @@ fn balance_of(experiment: &Experiment, control: &Arm<'_>, arm: &Arm<'_>) -> Opti
         let place = place.unwrap_or_else(|| {
             splits.push(Traffic {
                 share,
-                control: vec![0; BUCKETS],
-                candidate: vec![0; BUCKETS],
+                control: vec![0; buckets::COUNT],
+                candidate: vec![0; buckets::COUNT],
             });
             splits.len() - 1
         });

@@ -7,12 +7,11 @@
 
 use super::{ALPHA, comparison::ArmInput, traffic::Arm};
 use crate::{
-    collector::{arm_counts::ArmCounts, cells::Cell},
+    collector::{arm_counts::ArmCounts, buckets, cells::Cell},
     domain::{
         experiment::Experiment,
         id::{ArmIndex, Epoch},
     },
-    routing::hash::BUCKETS,
     stats::{
         Undefined,
         cluster::{ArmSummary, compare, compare_paired, correlation, influences},
@@ -216,7 +215,7 @@ impl Stratum<'_> {
 
     /// Denominator and numerator of each bucket, on control and on the candidate.
     fn pairs(&self) -> impl Iterator<Item = ((f64, f64), (f64, f64))> + Clone + '_ {
-        (0..BUCKETS).map(|bucket| {
+        (0..buckets::COUNT).map(|bucket| {
             (
                 self.control.buckets.sums(bucket),
                 self.candidate.buckets.sums(bucket),
