@@ -71,6 +71,7 @@ impl Signer {
             second: self.second,
             process,
             sequence: self.next,
+            profile: None,
         };
         String::from_utf8(self.keys.sign(&receipt).unwrap().to_vec()).unwrap()
     }

@@ -412,7 +412,7 @@ fn intake(view: &View, receipt_lifetime: Duration) -> Intake {
     let catalog = &view.catalog;
     Intake::compile(
         catalog.experiments.values(),
-        catalog.prompts.values().map(|prompt| (prompt.key, &prompt.name)),
+        catalog.prompts.values(),
         ReceiptKeys::new(catalog.receipt_keys.iter().copied()),
         receipt_lifetime,
     )

@@ -24,7 +24,7 @@ use serin::{
             PromptKey, PromptName, Revision, VariantName, VersionNumber,
         },
         metric::{Goal, MetricKind, MetricSpec},
-        prompt::VersionRef,
+        prompt::{Prompt, PromptContent, PromptDraft, PromptVersion, VersionRef},
     },
     routing::{
         hash,
@@ -179,11 +179,37 @@ fn keys() -> ReceiptKeys {
     ReceiptKeys::new([(1, [7; 16])])
 }
 
+/// Two versions, the second with a semver.
+fn prompt() -> Arc<Prompt> {
+    let version = |number: u32, semver: Option<&str>| {
+        Arc::new(PromptVersion {
+            number: VersionNumber(number),
+            draft: PromptDraft {
+                semver: semver.map(|semver| semver.parse().unwrap()),
+                prompt: PromptContent::Text(String::new()),
+                config: Default::default(),
+                limitations: serde_json::Value::Null,
+                commit_message: None,
+                author: None,
+                tags: Vec::new(),
+            },
+            digest: String::new(),
+            created_at: at(0),
+        })
+    };
+    Arc::new(Prompt {
+        name: PromptName::new("support").unwrap(),
+        key: PromptKey(1),
+        versions: vec![version(1, None), version(2, Some("1.1.0"))],
+        tags: Vec::new(),
+        deployed: std::collections::BTreeMap::new(),
+        wished: std::collections::BTreeMap::new(),
+    })
+}
+
 fn intake_of(experiments: impl IntoIterator<Item = Experiment>) -> Intake {
     let experiments: Vec<_> = experiments.into_iter().map(Arc::new).collect();
-    let prompt = PromptName::new("support").unwrap();
-    let prompts = std::iter::once((PromptKey(1), &prompt));
-    Intake::compile(experiments.iter(), prompts, keys(), DAY)
+    Intake::compile(experiments.iter(), [prompt()].iter(), keys(), DAY)
 }
 
 fn intake() -> Intake {
@@ -641,6 +667,7 @@ fn receipt_at(made: i64, epoch: u32, arm: u8) -> String {
         second: second(made),
         process: 1,
         sequence: 1,
+        profile: None,
     };
     String::from_utf8(keys().sign(&receipt).unwrap().to_vec()).unwrap()
 }

@@ -614,6 +614,7 @@ async fn a_new_receipt_key_signs_and_old_receipts_stay_good() {
         second: 1_800_000_000,
         process: 1,
         sequence: 1,
+        profile: None,
     };
     let sign = |keys: &[(u8, [u8; 16])]| {
         let text = ReceiptKeys::new(keys.iter().copied()).sign(&receipt).unwrap();

@@ -22,7 +22,7 @@ use crate::{
         assign::{Assignment, assign, walk},
         explain::Recorder,
         live::LiveTable,
-        receipt::Receipt,
+        receipt::{Receipt, ReceiptText},
         table::{NoRoute, Route, RoutingTable},
     },
 };
@@ -226,12 +226,12 @@ impl Parts {
             assign(route, context)
         };
         let receipt = if asked.expose {
-            self.receipt(table, &assignment)
+            self.receipt(table, &assignment, context)
         } else {
             None
         };
         let answer = assignment.answer;
-        let receipt = receipt.as_ref().map(<[u8; _]>::as_slice);
+        let receipt = receipt.as_deref();
         let (reason, cause) = (assignment.reason, assignment.cause);
         let length = answer.length(reason, cause, receipt, &table.revision_text);
         // The closing brace included; what else is asked for makes it grow.
@@ -261,7 +261,8 @@ impl Parts {
         &self,
         table: &RoutingTable,
         assignment: &Assignment<'_>,
-    ) -> Option<[u8; crate::routing::receipt::LENGTH]> {
+        context: &Attributes<'_>,
+    ) -> Option<ReceiptText> {
         let (unit_hash, experiment, arm) = (
             assignment.unit_hash?,
             assignment.experiment?,
@@ -276,6 +277,7 @@ impl Parts {
             second: u32::try_from(self.clock.unix_second()).unwrap_or(0),
             process,
             sequence,
+            profile: experiment.profile.as_ref().map(|rule| rule.profile(context)),
         })
     }
 
@@ -349,7 +351,7 @@ impl Parts {
                 }
             };
             let unit = item.numeric_unit();
-            let raw = item.raw(unit.as_deref());
+            let raw = item.raw(unit.as_deref(), index);
             match intake.resolve(&raw, now) {
                 Ok(observation) => observations.push(observation),
                 Err(rejection) => {

@@ -64,9 +64,17 @@ pub struct OutcomeItem<'a> {
     #[serde(borrow, default)]
     unit: Option<Value<'a>>,
     #[serde(borrow, default)]
+    prompt: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    version: Option<Value<'a>>,
+    #[serde(borrow, default)]
+    context: Option<Attributes<'a>>,
+    #[serde(borrow, default)]
     id: Option<Text<'a>>,
     #[serde(borrow, default)]
-    metrics: Metrics<'a>,
+    metrics: Numbers<'a>,
+    #[serde(borrow, default)]
+    covariates: Numbers<'a>,
     #[serde(borrow, default)]
     tags: Vec<Text<'a>>,
     #[serde(borrow, default)]
@@ -84,9 +92,10 @@ impl OutcomeItem<'_> {
         }
     }
 
-    /// For the intake. `numeric_unit` is [`Self::numeric_unit`], kept by the caller.
+    /// For the intake. `numeric_unit` is [`Self::numeric_unit`], kept by the caller; `position` is the item's place in
+    /// its request.
     #[must_use]
-    pub fn raw<'s>(&'s self, numeric_unit: Option<&'s str>) -> RawOutcome<'s> {
+    pub fn raw<'s>(&'s self, numeric_unit: Option<&'s str>, position: usize) -> RawOutcome<'s> {
         let text = |text: &'s Option<Text<'_>>| text.as_ref().map(|text| text.0.as_ref());
         let unit = match &self.unit {
             Some(Value::Text(text)) => Some(text.as_bytes()),
@@ -99,47 +108,57 @@ impl OutcomeItem<'_> {
             experiment: text(&self.experiment),
             variant: text(&self.variant),
             unit,
+            prompt: text(&self.prompt),
+            version: self.version.as_ref(),
+            context: self.context.as_ref(),
+            covariates: self.covariates.borrowed(),
             id: text(&self.id),
-            metrics: self
-                .metrics
-                .0
-                .iter()
-                .map(|(name, value)| (Cow::Borrowed(name.as_ref()), *value))
-                .collect(),
+            metrics: self.metrics.borrowed(),
             tags: self
                 .tags
                 .iter()
                 .map(|tag| Cow::Borrowed(tag.0.as_ref()))
                 .collect(),
             note: self.note.as_ref().map(|note| Cow::Borrowed(note.0.as_ref())),
+            position,
         }
     }
 }
 
+/// Names and values: metrics, covariates.
 #[derive(Debug, Default)]
-struct Metrics<'a>(Vec<(Cow<'a, str>, RawValue)>);
+struct Numbers<'a>(Vec<(Cow<'a, str>, RawValue)>);
 
-impl<'de: 'a, 'a> Deserialize<'de> for Metrics<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct MetricsVisitor;
-        impl<'de> Visitor<'de> for MetricsVisitor {
-            type Value = Metrics<'de>;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object of metrics")
-            }
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Metrics<'de>, A::Error> {
-                let mut metrics = Vec::with_capacity(map.size_hint().unwrap_or(4).min(64));
-                while let Some((Text(name), Number(value))) = map.next_entry()? {
-                    metrics.push((name, value));
-                }
-                Ok(Metrics(metrics))
-            }
-        }
-        deserializer.deserialize_map(MetricsVisitor)
+impl Numbers<'_> {
+    fn borrowed(&self) -> Vec<(Cow<'_, str>, RawValue)> {
+        let pairs = self.0.iter();
+        pairs
+            .map(|(name, value)| (Cow::Borrowed(name.as_ref()), *value))
+            .collect()
     }
 }
 
-/// A metric's value of any type, so that a wrong one is refused with its own code.
+impl<'de: 'a, 'a> Deserialize<'de> for Numbers<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct NumbersVisitor;
+        impl<'de> Visitor<'de> for NumbersVisitor {
+            type Value = Numbers<'de>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object of names and numbers")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Numbers<'de>, A::Error> {
+                let mut numbers = Vec::with_capacity(map.size_hint().unwrap_or(4).min(64));
+                while let Some((Text(name), Number(value))) = map.next_entry()? {
+                    numbers.push((name, value));
+                }
+                Ok(Numbers(numbers))
+            }
+        }
+        deserializer.deserialize_map(NumbersVisitor)
+    }
+}
+
+/// A value of any type, so that a wrong one is refused with its own code.
 struct Number(RawValue);
 
 impl<'de> Deserialize<'de> for Number {
@@ -148,7 +167,7 @@ impl<'de> Deserialize<'de> for Number {
         impl<'de> Visitor<'de> for NumberVisitor {
             type Value = Number;
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a metric's value")
+                f.write_str("a number, or true or false")
             }
             fn visit_bool<E>(self, value: bool) -> Result<Number, E> {
                 Ok(Number(RawValue::Bool(value)))
@@ -446,7 +465,7 @@ mod tests {
             .unwrap()
             .unwrap();
         let unit = item.numeric_unit();
-        let raw = item.raw(unit.as_deref());
+        let raw = item.raw(unit.as_deref(), 0);
         assert_eq!(raw.unit, Some(b"42".as_slice()));
         let values: Vec<RawValue> = raw.metrics.iter().map(|(_, value)| *value).collect();
         use RawValue::{Bool, Number, Other};

@@ -1,19 +1,28 @@
 //! One journal entry: everything a group commit made durable, in one blob.
 //!
 //! What is counted is always read back from these bytes, in the live process as after a restart, so a replay cannot
-//! count differently. Holds only what is new: duplicates are left out before.
+//! count differently. Holds only what is new: duplicates are left out before. Entries of version 1, which knows
+//! neither segments nor covariates, are read as well: an upgrade finds them in the journal.
 
 use super::{
     codec::{FormatError, Reader, Writer, length, seal, unseal},
     observation::{Observation, Values},
 };
-use crate::domain::id::{ArmIndex, Epoch, ExperimentKey, MetricKey};
+use crate::domain::{
+    id::{ArmIndex, Epoch, ExperimentKey, MetricKey},
+    metric::{Covariates, MOST_COVARIATES},
+    segment::SegmentCodes,
+};
 use std::collections::BTreeMap;
 
 const WHAT: &str = "journal entry";
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 const HAS_RECEIPT: u8 = 1;
 const HAS_ID: u8 = 2;
+const HAS_SEGMENTS: u8 = 4;
+const HAS_COVARIATE: [u8; MOST_COVARIATES] = [8, 16];
+/// Every flag of a version; what is set beyond them cannot be right.
+const FLAGS: [u8; 2] = [3, 31];
 
 /// Exposures by arm: the analysis hash of each request's unit.
 pub(super) type ExposureLists = BTreeMap<(ExperimentKey, Epoch, ArmIndex), Vec<u64>>;
@@ -54,8 +63,16 @@ impl EntryBuilder {
     pub(super) fn push(&mut self, outcome: &Observation, values: &Values) {
         self.outcomes += 1;
         let mut out = Writer(&mut self.bytes);
-        let receipt = outcome.receipt.map_or(0, |_| HAS_RECEIPT);
-        out.u8(receipt | outcome.id.map_or(0, |_| HAS_ID));
+        let segments = outcome.segments;
+        let covariates = HAS_COVARIATE.into_iter().zip(outcome.covariates.0);
+        let mut flags = outcome.receipt.map_or(0, |_| HAS_RECEIPT) | outcome.id.map_or(0, |_| HAS_ID);
+        if segments != SegmentCodes::default() {
+            flags |= HAS_SEGMENTS;
+        }
+        for (flag, covariate) in covariates.clone() {
+            flags |= covariate.map_or(0, |_| flag);
+        }
+        out.u8(flags);
         out.u32(outcome.experiment.0);
         out.u32(outcome.epoch.0);
         out.u8(outcome.arm.0);
@@ -67,6 +84,14 @@ impl EntryBuilder {
         }
         if let Some(id) = outcome.id {
             out.u128(id);
+        }
+        if flags & HAS_SEGMENTS != 0 {
+            out.u16(segments.0);
+        }
+        for (_, covariate) in covariates {
+            if let Some(covariate) = covariate {
+                out.u32(covariate.to_bits());
+            }
         }
         out.u16(u16::try_from(values.len()).unwrap_or(u16::MAX));
         for (metric, value) in values.iter().take(usize::from(u16::MAX)) {
@@ -97,6 +122,7 @@ pub(super) struct Entry<'a> {
     reader: Reader<'a>,
     /// The Unix second it was made at.
     pub(super) now: u32,
+    flags: u8,
     lists: usize,
 }
 
@@ -104,10 +130,21 @@ impl<'a> Entry<'a> {
     /// Checks the seal and reads the head.
     pub(super) fn open(sealed: &'a [u8]) -> Result<Self, FormatError> {
         let mut reader = Reader::new(WHAT, unseal(WHAT, sealed)?);
-        reader.version(VERSION)?;
+        let flags = match reader.u8()? {
+            found @ 1..=VERSION => FLAGS[usize::from(found) - 1],
+            found => {
+                let (what, known) = (WHAT, VERSION);
+                return Err(FormatError::Version { what, found, known });
+            }
+        };
         let now = reader.u32()?;
         let lists = reader.count(13)?;
-        Ok(Self { reader, now, lists })
+        Ok(Self {
+            reader,
+            now,
+            flags,
+            lists,
+        })
     }
 
     /// Visits each exposure.
@@ -132,6 +169,9 @@ impl<'a> Entry<'a> {
     pub(super) fn outcomes(mut self, mut visit: impl FnMut(Observation)) -> Result<(), FormatError> {
         for _ in 0..self.reader.count(24)? {
             let flags = self.reader.u8()?;
+            if flags & !self.flags != 0 {
+                return Err(self.reader.damaged("a flag is unknown"));
+            }
             let mut outcome = Observation {
                 experiment: ExperimentKey(self.reader.u32()?),
                 epoch: Epoch(self.reader.u32()?),
@@ -141,8 +181,8 @@ impl<'a> Entry<'a> {
                 receipt: None,
                 id: None,
                 values: Values::default(),
-                segments: Default::default(),
-                covariates: Default::default(),
+                segments: SegmentCodes::default(),
+                covariates: Covariates::default(),
                 tagging: None,
             };
             if flags & HAS_RECEIPT != 0 {
@@ -150,6 +190,23 @@ impl<'a> Entry<'a> {
             }
             if flags & HAS_ID != 0 {
                 outcome.id = Some(self.reader.u128()?);
+            }
+            if flags & HAS_SEGMENTS != 0 {
+                outcome.segments = SegmentCodes(self.reader.u16()?);
+            }
+            for (flag, covariate) in HAS_COVARIATE.into_iter().zip(&mut outcome.covariates.0) {
+                if flags & flag != 0 {
+                    *covariate = Some(f32::from_bits(self.reader.u32()?));
+                }
+            }
+            if outcome
+                .covariates
+                .0
+                .iter()
+                .flatten()
+                .any(|known| !known.is_finite())
+            {
+                return Err(self.reader.damaged("a covariate is not finite"));
             }
             for _ in 0..self.reader.u16()? {
                 let metric = MetricKey(self.reader.u16()?);
@@ -169,9 +226,16 @@ impl<'a> Entry<'a> {
 mod tests {
     use super::*;
 
-    #[test]
-    fn comes_back_as_it_went() {
-        let outcome = |n: u16| Observation {
+    /// An entry of version 1 as the first release wrote it: three exposures and `outcome(1)` to `outcome(3)`.
+    const OLD: &str = "\
+        012a00000001000000070000000200000000030000000100000000000000020000000000000003000000000000000300\
+        0000000700000002000000016300000000000000e8030000010000000000000000000000010700000002000000016300\
+        000000000000e803000005000000020000000200000000000000000000000100000000000000d03f0207000000020000\
+        00016300000000000000e803000000000000000000000000000c00000000030000000000000000000000010000000000\
+        0000d03f0200000000000000e03f18d8e6a01074e0cd";
+
+    fn outcome(n: u16) -> Observation {
+        Observation {
             experiment: ExperimentKey(7),
             epoch: Epoch(2),
             arm: ArmIndex(1),
@@ -180,33 +244,100 @@ mod tests {
             receipt: (n.is_multiple_of(2)).then_some((5, u32::from(n))),
             id: (n.is_multiple_of(3)).then_some(u128::from(n) << 90),
             values: (0..n).map(|key| (MetricKey(key), f64::from(key) / 4.0)).collect(),
-            segments: Default::default(),
-            covariates: Default::default(),
+            segments: SegmentCodes::default(),
+            covariates: Covariates::default(),
             tagging: None,
-        };
-        let exposures = ExposureLists::from([((ExperimentKey(7), Epoch(2), ArmIndex(0)), vec![1, 2, 3])]);
+        }
+    }
+
+    /// With every combination of what is known of a request.
+    fn profiled(n: u16) -> Observation {
+        let covariate = |bit: u16| (n & bit != 0).then_some(f32::from(n) - 0.5);
+        let segments = SegmentCodes::default();
+        Observation {
+            segments: if n & 1 != 0 {
+                segments.with(2, Some(usize::from(n)))
+            } else {
+                segments
+            },
+            covariates: Covariates([covariate(2), covariate(4)]),
+            ..outcome(n)
+        }
+    }
+
+    fn exposures() -> ExposureLists {
+        ExposureLists::from([((ExperimentKey(7), Epoch(2), ArmIndex(0)), vec![1, 2, 3])])
+    }
+
+    fn read(bytes: &[u8]) -> (u32, Vec<u64>, Vec<Observation>) {
+        let mut entry = Entry::open(bytes).unwrap();
+        let now = entry.now;
+        let (mut units, mut outcomes) = (Vec::new(), Vec::new());
+        entry.exposures(|_, _, _, list| units.extend(list)).unwrap();
+        entry.outcomes(|outcome| outcomes.push(outcome)).unwrap();
+        (now, units, outcomes)
+    }
+
+    #[test]
+    fn comes_back_as_it_went() {
         let mut builder = EntryBuilder::default();
         for _ in 0..2 {
-            builder.begin(42, &exposures);
+            builder.begin(42, &exposures());
             for n in 0..9 {
-                let outcome = outcome(n);
+                let outcome = profiled(n);
                 builder.push(&outcome, &outcome.values);
             }
             builder.finish();
             let bytes = builder.sealed().to_vec();
-            let mut entry = Entry::open(&bytes).unwrap();
-            assert_eq!(entry.now, 42);
-            let mut units = Vec::new();
-            entry.exposures(|_, _, _, list| units.extend(list)).unwrap();
-            assert_eq!(units, [1, 2, 3]);
-            let mut outcomes = Vec::new();
-            entry.outcomes(|outcome| outcomes.push(outcome)).unwrap();
-            assert_eq!(outcomes, (0..9).map(outcome).collect::<Vec<_>>());
+            let expected = (42, vec![1, 2, 3], (0..9).map(profiled).collect());
+            assert_eq!(read(&bytes), expected);
             for at in 0..bytes.len() {
                 let mut changed = bytes.clone();
                 changed[at] ^= 1;
                 assert!(Entry::open(&changed).is_err());
             }
         }
+    }
+
+    #[test]
+    fn an_old_entry_is_read_and_a_new_one_is_no_longer_without_need() {
+        let old: Vec<u8> = (0..OLD.len() / 2)
+            .map(|at| u8::from_str_radix(&OLD[2 * at..2 * at + 2], 16).unwrap())
+            .collect();
+        assert_eq!(read(&old), (42, vec![1, 2, 3], (1..4).map(outcome).collect()));
+
+        let mut builder = EntryBuilder::default();
+        builder.begin(42, &exposures());
+        for n in 1..4 {
+            let outcome = outcome(n);
+            builder.push(&outcome, &outcome.values);
+        }
+        builder.finish();
+        // Only the version and with it the seal differ.
+        let body = 1..old.len() - 8;
+        assert_eq!(builder.sealed()[body.clone()], old[body]);
+    }
+
+    #[test]
+    fn what_no_version_knows_is_refused() {
+        let mut builder = EntryBuilder::default();
+        builder.begin(42, &ExposureLists::new());
+        let outcome = profiled(3);
+        builder.push(&outcome, &outcome.values);
+        builder.finish();
+        let changed = |at: usize, to: u8| {
+            let mut bytes = builder.sealed()[..builder.sealed().len() - 8].to_vec();
+            bytes[at] = to;
+            seal(&mut bytes);
+            Entry::open(&bytes).and_then(|entry| entry.outcomes(|_| {}))
+        };
+        // Version, second, number of lists and of outcomes, then the flags of the first outcome.
+        let flags = 1 + 4 + 4 + 4;
+        assert_eq!(changed(0, VERSION), Ok(()));
+        for version in [0, 3, 255] {
+            assert!(matches!(changed(0, version), Err(FormatError::Version { .. })));
+        }
+        assert!(changed(flags, 32).is_err());
+        assert!(changed(0, 1).is_err(), "version 1 has no segments");
     }
 }

@@ -4,7 +4,7 @@
 
 use super::{intake::Intake, observation::Observation};
 use crate::{
-    domain::{Timestamp, id::MetricKey},
+    domain::{Timestamp, id::MetricKey, metric::of_deployed},
     store::sqlite::journal::{MOST_TAGGED, TaggedRow},
 };
 use serde_json::{Map, Value, json};
@@ -46,7 +46,12 @@ fn text(outcome: &Observation, intake: &Intake, at: Timestamp) -> String {
     let experiment = intake
         .experiment(outcome.experiment)
         .map(|design| design.experiment());
+    let deployed = outcome.experiment.deployed_prompt();
     let name = |key: MetricKey| {
+        if deployed.is_some() {
+            let (_, (name, ..)) = of_deployed().find(|(known, _)| *known == key)?;
+            return Some(name.to_owned());
+        }
         let measure = experiment?.measures.iter().find(|measure| measure.key == key)?;
         Some(measure.name.clone())
     };
@@ -56,6 +61,17 @@ fn text(outcome: &Observation, intake: &Intake, at: Timestamp) -> String {
         .filter_map(|(key, value)| Some((name(key)?, json!(value))))
         .collect();
     let tagging = outcome.tagging.as_deref();
+    if let Some(prompt) = deployed {
+        return json!({
+            "at": at,
+            "prompt": intake.prompt_name(prompt),
+            "version": outcome.epoch,
+            "tags": tagging.map(|tagging| &tagging.tags),
+            "note": tagging.and_then(|tagging| tagging.note.as_deref()),
+            "metrics": metrics,
+        })
+        .to_string();
+    }
     json!({
         "at": at,
         "experiment": experiment.map(|experiment| experiment.spec.id.as_str()),

@@ -3,7 +3,9 @@
 //! Owns no counts, does no IO and reads no clock. The control plane compiles a new one after each change; requests
 //! resolve outcomes against it, and the writer folds with it.
 
+mod deployed;
 mod resolve;
+mod values;
 
 pub use resolve::{LONGEST_ID, LONGEST_NOTE, LONGEST_TAG, MOST_TAGS};
 
@@ -13,9 +15,10 @@ use crate::{
         experiment::Experiment,
         guardrail::Limit,
         id::{Epoch, ExperimentId, ExperimentKey, MetricKey, PromptKey, PromptName},
-        metric::{Measure, MeasureSource, MetricKind, NEVER_NEGATIVE},
+        metric::{self, Measure, MeasureSource, MetricKind, NEVER_NEGATIVE},
+        prompt::Prompt,
     },
-    routing::receipt::ReceiptKeys,
+    routing::{profile::ProfileRule, receipt::ReceiptKeys},
 };
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -52,12 +55,30 @@ pub(super) struct CountedMetric {
     never_negative: bool,
 }
 
+impl CountedMetric {
+    /// A metric that no design says anything about.
+    fn plain(key: MetricKey, name: &str, kind: MetricKind) -> Self {
+        Self {
+            key,
+            cap: None,
+            quantiles: kind == MetricKind::Mean,
+            covariate: None,
+            guarded: None,
+            derived: Box::default(),
+            name: name.to_owned(),
+            kind,
+            never_negative: NEVER_NEGATIVE.contains(&name),
+        }
+    }
+}
+
 /// One experiment as outcomes see it.
 #[derive(Debug)]
 pub struct ExperimentIntake {
     experiment: Arc<Experiment>,
     counting_epoch: Option<Epoch>,
     metrics: Box<[CountedMetric]>,
+    profile: Option<ProfileRule>,
 }
 
 impl ExperimentIntake {
@@ -114,6 +135,7 @@ impl ExperimentIntake {
             .collect();
         Self {
             counting_epoch: experiment.counting_epoch().map(|record| record.epoch),
+            profile: ProfileRule::of(experiment),
             experiment: Arc::clone(experiment),
             metrics,
         }
@@ -155,19 +177,21 @@ impl ExperimentIntake {
 pub struct Intake {
     by_key: HashMap<ExperimentKey, ExperimentIntake>,
     by_id: HashMap<ExperimentId, ExperimentKey>,
-    prompts: HashMap<PromptKey, PromptName>,
+    prompts: HashMap<PromptName, Arc<Prompt>>,
+    prompt_names: HashMap<PromptKey, PromptName>,
+    deployed: Box<[CountedMetric]>,
     keys: ReceiptKeys,
     receipt_lifetime: Duration,
 }
 
 impl Intake {
     /// Compiles the snapshot. All experiments belong in it, ended ones too, so that their outcomes are refused by
-    /// name; a receipt older than `receipt_lifetime` is refused.
+    /// name, and all prompts; a receipt older than `receipt_lifetime` is refused.
     ///
     /// A new epoch must be here before the first decision signs it: swap the intake first, then the routing table.
     pub fn compile<'a>(
         experiments: impl Iterator<Item = &'a Arc<Experiment>>,
-        prompts: impl Iterator<Item = (PromptKey, &'a PromptName)>,
+        prompts: impl Iterator<Item = &'a Arc<Prompt>>,
         keys: ReceiptKeys,
         receipt_lifetime: Duration,
     ) -> Self {
@@ -178,10 +202,21 @@ impl Intake {
             .iter()
             .map(|(key, compiled)| (compiled.experiment.spec.id.clone(), *key))
             .collect();
+        let prompts: HashMap<_, _> = prompts
+            .map(|prompt| (prompt.name.clone(), Arc::clone(prompt)))
+            .collect();
+        let deployed = metric::of_deployed()
+            .map(|(key, (name, kind, _))| CountedMetric::plain(key, name, kind))
+            .collect();
         Self {
             by_key,
             by_id,
-            prompts: prompts.map(|(key, name)| (key, name.clone())).collect(),
+            prompt_names: prompts
+                .values()
+                .map(|prompt| (prompt.key, prompt.name.clone()))
+                .collect(),
+            prompts,
+            deployed,
             keys,
             receipt_lifetime,
         }
@@ -207,7 +242,18 @@ impl Intake {
     /// The name of a prompt.
     #[must_use]
     pub fn prompt_name(&self, key: PromptKey) -> Option<&PromptName> {
-        self.prompts.get(&key)
+        self.prompt_names.get(&key)
+    }
+
+    /// Whether what belongs to this epoch is counted now, and is not late for an epoch that is over. Versions outside
+    /// any experiment are never over.
+    #[must_use]
+    pub fn is_current(&self, experiment: ExperimentKey, epoch: Epoch) -> bool {
+        if experiment.deployed_prompt().is_some() {
+            return true;
+        }
+        let design = self.experiment(experiment);
+        design.and_then(ExperimentIntake::counting_epoch) == Some(epoch)
     }
 
     /// How long a receipt is taken.

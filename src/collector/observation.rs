@@ -4,6 +4,7 @@
 //! [`Observation`] or a [`Rejection`], and the writer counts observations.
 
 use crate::domain::{
+    audience::{Attributes, Value},
     id::{ArmIndex, Epoch, ExperimentKey, MetricKey},
     metric::Covariates,
     segment::SegmentCodes,
@@ -24,7 +25,7 @@ pub enum RawValue {
 /// An outcome as it was sent; nothing in it has been checked.
 #[derive(Debug, Clone, Default)]
 pub struct RawOutcome<'a> {
-    /// What the decision signed; excludes `experiment`, `variant` and `unit`.
+    /// What the decision signed; excludes everything else that says what the outcome belongs to.
     pub receipt: Option<&'a str>,
     /// The experiment's id, for an outcome without a receipt.
     pub experiment: Option<&'a str>,
@@ -32,6 +33,14 @@ pub struct RawOutcome<'a> {
     pub variant: Option<&'a str>,
     /// The unit id's bytes, for an outcome without a receipt.
     pub unit: Option<&'a [u8]>,
+    /// The prompt's name, for an outcome outside any experiment.
+    pub prompt: Option<&'a str>,
+    /// The prompt's version, by number or semver, for an outcome outside any experiment.
+    pub version: Option<&'a Value<'a>>,
+    /// The context of the request, for an outcome without a receipt: what it was, and what was known of the unit.
+    pub context: Option<&'a Attributes<'a>>,
+    /// What was known of the unit beforehand, by name; overrides the receipt and the context.
+    pub covariates: Vec<(Cow<'a, str>, RawValue)>,
     /// The sender's own id of this outcome: the same id again is a duplicate.
     pub id: Option<&'a str>,
     /// Names and values.
@@ -40,6 +49,8 @@ pub struct RawOutcome<'a> {
     pub tags: Vec<Cow<'a, str>>,
     /// Kept with the tags; not kept without any.
     pub note: Option<Cow<'a, str>>,
+    /// Its place in the request: tells outcomes apart that name neither a unit nor an id.
+    pub position: usize,
 }
 
 /// Why one outcome was refused; the others of its batch are not affected.
@@ -66,11 +77,11 @@ pub struct Tagging {
 /// A checked outcome: what is counted.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Observation {
-    /// The experiment.
+    /// The experiment, or [`ExperimentKey::of_deployed`] for an outcome outside any.
     pub experiment: ExperimentKey,
-    /// The epoch of the assignment.
+    /// The epoch of the assignment; outside any experiment the number of the version.
     pub epoch: Epoch,
-    /// The arm.
+    /// The arm; the first outside any experiment.
     pub arm: ArmIndex,
     /// [`crate::routing::hash::analysis_hash`] of the unit.
     pub unit_hash: u64,

@@ -10,7 +10,7 @@ use crate::domain::{
         RESTART_BLOCKS, State,
     },
     id::{ArmIndex, ExperimentId, ExperimentKey, MetricKey, PromptKey, PromptName, Revision},
-    metric::BUILT_IN,
+    metric::built_in_keys,
     prompt::{Prompt, PromptVersion},
     segment::SegmentAttribute,
 };
@@ -59,7 +59,7 @@ impl Catalog {
     /// The number for the next experiment.
     #[must_use]
     pub fn next_experiment_key(&self) -> ExperimentKey {
-        ExperimentKey(u32::try_from(self.ids.len()).unwrap_or(u32::MAX))
+        ExperimentKey::after(self.ids.len())
     }
 
     /// The number for the next prompt.
@@ -186,6 +186,9 @@ impl Catalog {
     }
 
     fn create(&mut self, entry: &Recorded, key: ExperimentKey, spec: &Arc<ExperimentSpec>) {
+        if key.deployed_prompt().is_some() {
+            return;
+        }
         let mut experiment = Experiment {
             key,
             spec: Arc::clone(spec),
@@ -238,6 +241,11 @@ impl Catalog {
                 experiment.arms.push(variant.name.clone());
             }
         }
+        // Before the first start nothing was counted under any place.
+        if experiment.started.is_none() {
+            experiment.segments.clear();
+            experiment.covariates.clear();
+        }
         for (attribute, values) in &spec.segments {
             let known = &mut experiment.segments;
             let place = known.iter().position(|known| known.attribute == *attribute);
@@ -261,9 +269,7 @@ impl Catalog {
         }
         let keys = &mut self.metric_keys;
         if keys.is_empty() {
-            for (index, (name, ..)) in (0..).zip(BUILT_IN) {
-                keys.insert(name.to_owned(), MetricKey(index));
-            }
+            keys.extend(built_in_keys().map(|(key, (name, ..))| (name.to_owned(), key)));
         }
         experiment.measures = spec.measures(&experiment.covariates, |name| {
             let next = MetricKey(u16::try_from(keys.len()).unwrap_or(u16::MAX));

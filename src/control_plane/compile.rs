@@ -13,6 +13,7 @@ use crate::{
         answer::{Answer, content_of},
         audience::CompiledAudience,
         hash::{self, ExperimentSeeds},
+        profile::ProfileRule,
         receipt::ReceiptKeys,
         table::{Arms, PromptRoutes, Route, RoutedExperiment, RoutingTable, SlotRange},
     },
@@ -281,6 +282,7 @@ impl Prompts<'_> {
                 .get(&spec.id)
                 .map(Arc::clone)
                 .unwrap_or_default(),
+            profile: ProfileRule::of(experiment).map(Box::new),
         })
     }
 }

@@ -122,6 +122,13 @@ fn experiment(
     let overrides = root
         .optional("overrides")
         .and_then(|field| parts::overrides(&field));
+    let segments = root
+        .optional("segments")
+        .and_then(|field| parts::segments(&field));
+    let min_units = root
+        .optional("min_units")
+        .and_then(|field| field.whole(check::MIN_UNITS))
+        .and_then(|units| u32::try_from(units).ok());
     root.finish();
     Some(ExperimentSpec {
         id: id.or_else(|| ExperimentId::new("unreadable").ok())?,
@@ -143,8 +150,8 @@ fn experiment(
         guardrails: guardrails.unwrap_or_default(),
         rollout,
         overrides: overrides.unwrap_or_default(),
-        segments: std::collections::BTreeMap::new(),
-        min_units: None,
+        segments: segments.unwrap_or_default(),
+        min_units,
     })
 }
 

@@ -27,6 +27,21 @@ pub enum Value<'a> {
     Map(Vec<(Cow<'a, str>, Value<'a>)>),
 }
 
+impl Value<'_> {
+    /// JSON's word for what it is.
+    #[must_use]
+    pub fn type_name(&self) -> &'static str {
+        match self {
+            Value::Null => "null",
+            Value::Bool(_) => "boolean",
+            Value::Int(_) | Value::UInt(_) | Value::Float(_) => "number",
+            Value::Text(_) => "string",
+            Value::List(_) => "array",
+            Value::Map(_) => "object",
+        }
+    }
+}
+
 /// The context of a request: named values. Of a repeated name the last one counts.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Attributes<'a>(Vec<(Cow<'a, str>, Value<'a>)>);

@@ -5,6 +5,7 @@
 //! problems, in the order of the fields, and never stops at the first.
 
 mod found;
+mod measured;
 
 use super::{
     experiment::{ExperimentSpec, MOST_VARIANTS},
@@ -14,7 +15,7 @@ use super::{
     prompt::{ChatMessage, PromptContent, PromptDraft},
 };
 use found::Found;
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, ops::RangeInclusive, time::Duration};
 
 /// The most metrics one experiment may declare.
 pub const MOST_METRICS: usize = 64;
@@ -30,6 +31,10 @@ pub const LONGEST_NAME: usize = 1_024;
 pub const LONGEST_TEXT: usize = 16_384;
 /// The largest prompt version, with its config and limitations, in bytes of JSON.
 pub const LARGEST_DRAFT: usize = 1_048_576;
+/// The units each arm may be asked to have before it is judged.
+pub const MIN_UNITS: RangeInclusive<u64> = 1..=1_000_000;
+/// The largest effect worth finding and the largest margin, as shares of control's mean.
+pub const LARGEST_SHARE: f64 = 10.0;
 /// The longest `settle`: an outcome may report this late at most.
 pub const LONGEST_SETTLE: Duration = Duration::from_secs(7 * 86_400);
 /// The longest stage.
@@ -79,10 +84,12 @@ pub fn problems(spec: &ExperimentSpec) -> Vec<Problem> {
         }
     }
     variants(spec, &mut found);
-    metrics(spec, &mut found);
+    measured::metrics(spec, &mut found);
     guardrails(spec, &mut found);
     stages(spec, &mut found);
     overrides(spec, &mut found);
+    measured::segments(spec, &mut found);
+    measured::min_units(spec, &mut found);
     found.problems()
 }
 
@@ -138,52 +145,6 @@ fn variants(spec: &ExperimentSpec, found: &mut Found) {
     }
     if sum == f64::INFINITY && spec.variants.iter().all(|variant| variant.weight.is_finite()) {
         found.add("variants", "the weights' sum must be finite");
-    }
-}
-
-fn metrics(spec: &ExperimentSpec, found: &mut Found) {
-    found.count("metrics", spec.metrics.len(), 0, MOST_METRICS);
-    let mut first = HashMap::new();
-    let mut primary = None;
-    for (index, metric) in spec.metrics.iter().enumerate() {
-        let name = metric.name.as_str();
-        found.unique(&mut first, "metrics", index, name, "a metric's name");
-        if let Some((kind, goal)) = built_in(name) {
-            if metric.kind != kind {
-                let kind = kind_word(kind);
-                found.add(
-                    format_args!("metrics[{index}].kind"),
-                    format_args!("`{name}` is built in as a {kind} and must be declared as \"{kind}\""),
-                );
-            }
-            if metric.goal != goal {
-                let goal = goal_word(goal);
-                found.add(
-                    format_args!("metrics[{index}].goal"),
-                    format_args!(
-                        "`{name}` is built in with goal {goal} and must be declared with \"{goal}\""
-                    ),
-                );
-            }
-        }
-        if metric.primary {
-            if let Some(earlier) = primary {
-                found.add(
-                    format_args!("metrics[{index}].primary"),
-                    format_args!("at most one metric is primary, and metrics[{earlier}] is already"),
-                );
-            }
-            primary = primary.or(Some(index));
-        }
-        if let Some(cap) = metric.cap {
-            found.positive(format_args!("metrics[{index}].cap"), cap);
-            if metric.kind == MetricKind::Rate {
-                found.add(
-                    format_args!("metrics[{index}].cap"),
-                    format_args!("only a metric of kind \"mean\" has a cap, and `{name}` is a rate"),
-                );
-            }
-        }
     }
 }
 
@@ -348,19 +309,5 @@ fn overrides(spec: &ExperimentSpec, found: &mut Found) {
                 _ => found.length(field, Some(unit.as_str()), LONGEST_NAME),
             }
         }
-    }
-}
-
-fn kind_word(kind: MetricKind) -> &'static str {
-    match kind {
-        MetricKind::Rate => "rate",
-        MetricKind::Mean => "mean",
-    }
-}
-
-fn goal_word(goal: Goal) -> &'static str {
-    match goal {
-        Goal::Increase => "increase",
-        Goal::Decrease => "decrease",
     }
 }

@@ -156,6 +156,37 @@ numbers! {
     MetricKey(u16);
 }
 
+impl ExperimentKey {
+    /// Set where a key stands for the deployed versions of a prompt and not for an experiment.
+    const DEPLOYED: u32 = 1 << 31;
+
+    /// The key of the experiment that was created after `earlier` others. Never one of [`Self::of_deployed`].
+    #[must_use]
+    pub fn after(earlier: usize) -> Self {
+        let largest = Self::DEPLOYED - 1;
+        Self(u32::try_from(earlier).unwrap_or(largest).min(largest))
+    }
+
+    /// What stands for the deployed versions of a prompt, outside any experiment, where outcomes are counted.
+    #[must_use]
+    pub fn of_deployed(prompt: PromptKey) -> Self {
+        Self(prompt.0 | Self::DEPLOYED)
+    }
+
+    /// The prompt whose deployed versions this stands for; none for an experiment.
+    ///
+    /// ```
+    /// use serin::domain::id::{ExperimentKey, PromptKey};
+    /// assert_eq!(ExperimentKey::of_deployed(PromptKey(7)).deployed_prompt(), Some(PromptKey(7)));
+    /// assert_eq!(ExperimentKey(7).deployed_prompt(), None);
+    /// ```
+    #[must_use]
+    pub fn deployed_prompt(self) -> Option<PromptKey> {
+        // The largest number of all stands for no experiment in records of decisions.
+        (self.0 & Self::DEPLOYED != 0 && self.0 != u32::MAX).then_some(PromptKey(self.0 & !Self::DEPLOYED))
+    }
+}
+
 impl Epoch {
     /// The epoch after this one.
     #[must_use]
@@ -167,6 +198,18 @@ impl Epoch {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn deployed_versions_share_no_key_with_an_experiment() {
+        for n in [0, 1, 7, (1 << 31) - 2] {
+            let key = ExperimentKey::of_deployed(PromptKey(n));
+            assert_eq!(key.deployed_prompt(), Some(PromptKey(n)));
+        }
+        for earlier in [0, 1, (1 << 31) - 1, 1 << 31, usize::MAX] {
+            assert_eq!(ExperimentKey::after(earlier).deployed_prompt(), None, "{earlier}");
+        }
+        assert_eq!(ExperimentKey(u32::MAX).deployed_prompt(), None);
+    }
 
     #[test]
     fn names_keep_their_rules() {

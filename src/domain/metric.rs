@@ -64,6 +64,25 @@ pub const MOST_COVARIATES: usize = 2;
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Covariates(pub [Option<f32>; MOST_COVARIATES]);
 
+impl Covariates {
+    /// With the covariate at `place` set, in the precision that travels; a number beyond ± [`LARGEST_VALUE`] or none
+    /// at all is as if it had not been given.
+    #[must_use]
+    pub fn with(mut self, place: usize, number: Option<f64>) -> Self {
+        if let Some(covariate) = self.0.get_mut(place) {
+            #[allow(
+                clippy::cast_possible_truncation,
+                reason = "seven digits tell units apart well enough"
+            )]
+            let given = number
+                .filter(|number| (-LARGEST_VALUE..=LARGEST_VALUE).contains(number))
+                .map(|number| number as f32);
+            *covariate = given;
+        }
+        self
+    }
+}
+
 /// The metrics every experiment understands without declaring them, lower is better except for quality.
 pub const BUILT_IN: [(&str, MetricKind, Goal); 7] = [
     ("fallback", MetricKind::Rate, Goal::Decrease),
@@ -74,6 +93,23 @@ pub const BUILT_IN: [(&str, MetricKind, Goal); 7] = [
     ("cost_usd", MetricKind::Mean, Goal::Decrease),
     ("quality", MetricKind::Mean, Goal::Increase),
 ];
+
+/// What outcomes of deployed versions may report besides the built-in metrics: whether a request did what it was for.
+/// Not built in for experiments, where it would take the key of a metric that some log has declared already.
+pub const SUCCESS: (&str, MetricKind, Goal) = ("success", MetricKind::Rate, Goal::Increase);
+
+/// Stands for [`SUCCESS`] among the deployed versions' metrics; their cells are nobody else's.
+pub const SUCCESS_KEY: MetricKey = MetricKey(u16::MAX);
+
+/// The built-in metrics with their keys, which are the same in every log.
+pub fn built_in_keys() -> impl Iterator<Item = (MetricKey, (&'static str, MetricKind, Goal))> {
+    (0..).map(MetricKey).zip(BUILT_IN)
+}
+
+/// Everything an outcome of a deployed version, outside any experiment, may report.
+pub fn of_deployed() -> impl Iterator<Item = (MetricKey, (&'static str, MetricKind, Goal))> {
+    built_in_keys().chain([(SUCCESS_KEY, SUCCESS)])
+}
 
 /// Built-in metrics that cannot be negative.
 pub const NEVER_NEGATIVE: [&str; 2] = ["latency_ms", "cost_usd"];

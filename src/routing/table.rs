@@ -4,6 +4,7 @@ use super::{
     answer::Answer,
     audience::CompiledAudience,
     hash::{self, ExperimentSeeds},
+    profile::ProfileRule,
     receipt::ReceiptKeys,
 };
 use crate::domain::{
@@ -142,6 +143,8 @@ pub struct RoutedExperiment {
     pub frozen: Option<Answer>,
     /// Audience expressions that failed at run time; survives recompilation.
     pub audience_errors: Arc<AtomicU64>,
+    /// What of a request's context goes into its receipt; none for most experiments.
+    pub profile: Option<Box<ProfileRule>>,
 }
 
 /// A range of percent slots under a seed.

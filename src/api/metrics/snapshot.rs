@@ -60,7 +60,8 @@ fn arm_labels(
     experiment: Option<ExperimentKey>,
     arm: Option<ArmIndex>,
 ) -> Option<(&str, &str)> {
-    let Some(key) = experiment else {
+    // Outcomes of deployed versions have no experiment either.
+    let Some(key) = experiment.filter(|key| key.deployed_prompt().is_none()) else {
         return Some(("", DEPLOYED));
     };
     let experiment = catalog.experiment(key)?;
@@ -140,7 +141,7 @@ impl Snapshot {
         }
         let outcomes = families.counter(
             "serin_outcomes_total",
-            "Outcomes by what became of them; refused ones have no variant.",
+            "Outcomes by what became of them; refused ones have no variant, those of deployed versions no experiment.",
             &["experiment", "variant", "result"],
         )?;
         for (key, count) in &self.totals.outcomes {

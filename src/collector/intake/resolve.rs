@@ -1,16 +1,14 @@
-//! The checks of one outcome: who it belongs to, whether it counts now, and whether its values are what they should be.
+//! The checks of one outcome: who it belongs to, and whether it counts now.
 
-use super::{ExperimentIntake, Intake, unix_second, whole_seconds};
+use super::{ExperimentIntake, Intake, unix_second, values, whole_seconds};
 use crate::{
-    collector::observation::{Observation, RawOutcome, RawValue, Rejection, Tagging, Values},
+    collector::observation::{Observation, RawOutcome, Rejection, Tagging},
     domain::{
         Timestamp,
         experiment::State,
-        id::{ArmIndex, Epoch, MetricKey},
-        metric::{Covariates, LARGEST_VALUE, MetricKind},
-        segment::SegmentCodes,
+        id::{ArmIndex, Epoch},
     },
-    routing::{hash, receipt::Receipt},
+    routing::{hash, profile::Profile, receipt::Receipt},
 };
 use std::borrow::Cow;
 
@@ -30,35 +28,45 @@ impl Intake {
     ///
     /// # Errors
     /// [`Rejection`] with one of `BAD_RECEIPT`, `EXPIRED_RECEIPT`, `UNKNOWN_EXPERIMENT`, `UNKNOWN_VARIANT`,
-    /// `NO_UNIT`, `EXPERIMENT_NOT_LIVE`, `UNKNOWN_METRIC`, `WRONG_TYPE`, `OUT_OF_RANGE`, `NO_METRICS`, `BAD_ID`,
-    /// `BAD_TAG`, `AMBIGUOUS`.
+    /// `UNKNOWN_PROMPT`, `UNKNOWN_VERSION`, `NO_UNIT`, `EXPERIMENT_NOT_LIVE`, `UNKNOWN_METRIC`, `UNKNOWN_COVARIATE`,
+    /// `WRONG_TYPE`, `OUT_OF_RANGE`, `NO_METRICS`, `BAD_ID`, `BAD_TAG`, `AMBIGUOUS`.
     pub fn resolve(&self, outcome: &RawOutcome<'_>, now: Timestamp) -> Result<Observation, Rejection> {
+        let named = outcome.experiment.is_some() || outcome.variant.is_some();
+        let deployed = outcome.prompt.is_some() || outcome.version.is_some();
         let attribution = match outcome.receipt {
-            Some(receipt) => {
-                if outcome.experiment.is_some() || outcome.variant.is_some() || outcome.unit.is_some() {
-                    return Err(rejection(
-                        "AMBIGUOUS",
-                        "a receipt already says experiment, variant and unit: send one or the other",
-                    ));
-                }
-                self.by_receipt(receipt, now)?
+            Some(_) if named || deployed || outcome.unit.is_some() => {
+                return Err(rejection(
+                    "AMBIGUOUS",
+                    "a receipt already says experiment, variant and unit: send one or the other",
+                ));
             }
+            Some(_) if outcome.context.is_some() => {
+                return Err(rejection(
+                    "AMBIGUOUS",
+                    "a receipt already has of the context what counts: send one or the other",
+                ));
+            }
+            Some(receipt) => self.by_receipt(receipt, now)?,
+            None if named && deployed => {
+                return Err(rejection(
+                    "AMBIGUOUS",
+                    "an outcome belongs to a variant of an experiment or to a version of a prompt, not to both",
+                ));
+            }
+            None if deployed => return self.of_deployed(outcome, now),
             None => self.by_name(outcome, now)?,
         };
-        attribution.experiment.check_state()?;
-        if outcome.metrics.is_empty() {
-            return Err(rejection("NO_METRICS", "an outcome needs at least one metric"));
-        }
-        let mut values = Values::default();
-        for (name, value) in &outcome.metrics {
-            let (key, value) = attribution.experiment.check_value(name, *value)?;
-            if values.iter().any(|(other, _)| other == key) {
-                return Err(rejection("AMBIGUOUS", format!("metric `{name}` is given twice")));
-            }
-            values.push(key, value);
-        }
+        let design = attribution.experiment;
+        design.check_state()?;
+        let owner = || format!("experiment `{}`", design.experiment.spec.id);
+        let values = values::metrics(&design.metrics, &outcome.metrics, &owner)?;
+        let profile = match (attribution.profile, outcome.context, &design.profile) {
+            (None, Some(context), Some(rule)) => values::profile_of(rule, context)?,
+            (signed, ..) => signed.unwrap_or_default(),
+        };
+        let known = &design.experiment.covariates;
         Ok(Observation {
-            experiment: attribution.experiment.experiment.key,
+            experiment: design.experiment.key,
             epoch: attribution.epoch,
             arm: attribution.arm,
             unit_hash: attribution.unit_hash,
@@ -66,8 +74,8 @@ impl Intake {
             receipt: attribution.receipt,
             id: outcome.id.map(id_hash).transpose()?,
             values,
-            segments: SegmentCodes::default(),
-            covariates: Covariates::default(),
+            segments: profile.segments,
+            covariates: values::covariates(known, &outcome.covariates, profile.covariates, &owner)?,
             tagging: tagging(outcome)?,
         })
     }
@@ -81,6 +89,7 @@ impl Intake {
             second,
             process,
             sequence,
+            profile,
         } = self
             .keys
             .verify(text)
@@ -124,6 +133,7 @@ impl Intake {
             unit_hash,
             second,
             receipt: Some((process, sequence)),
+            profile,
         })
     }
 
@@ -131,7 +141,7 @@ impl Intake {
         let Some(id) = outcome.experiment else {
             return Err(rejection(
                 "UNKNOWN_EXPERIMENT",
-                "an outcome needs a receipt, or experiment, variant and unit",
+                "an outcome needs a receipt, or experiment, variant and unit, or prompt and version",
             ));
         };
         let Some(compiled) = self.experiment_by_id(id) else {
@@ -172,6 +182,7 @@ impl Intake {
             unit_hash: hash::analysis_hash(unit),
             second: unix_second(now),
             receipt: None,
+            profile: None,
         })
     }
 }
@@ -184,6 +195,8 @@ struct Attribution<'a> {
     unit_hash: u64,
     second: u32,
     receipt: Option<(u32, u32)>,
+    /// What the receipt says of the request.
+    profile: Option<Profile>,
 }
 
 impl ExperimentIntake {
@@ -199,57 +212,9 @@ impl ExperimentIntake {
             )),
         }
     }
-
-    fn check_value(&self, name: &str, value: RawValue) -> Result<(MetricKey, f64), Rejection> {
-        let Some(metric) = self.metrics.iter().find(|metric| metric.name == name) else {
-            let known: Vec<_> = self.metrics.iter().map(|metric| metric.name.as_str()).collect();
-            return Err(rejection(
-                "UNKNOWN_METRIC",
-                format!(
-                    "experiment `{}` has no metric `{}`; it has {}",
-                    self.experiment.spec.id,
-                    shown(name),
-                    known.join(", ")
-                ),
-            ));
-        };
-        let wrong_type = |wanted: &str, found: &str| {
-            rejection(
-                "WRONG_TYPE",
-                format!("metric `{name}` takes {wanted}, not {found}"),
-            )
-        };
-        #[allow(
-            clippy::float_cmp,
-            reason = "a rate's number is one of two exact values or it is refused"
-        )]
-        let value = match (metric.kind, value) {
-            (MetricKind::Rate, RawValue::Bool(bad)) => f64::from(u8::from(bad)),
-            (MetricKind::Rate, RawValue::Number(number)) if number == 0.0 || number == 1.0 => number.abs(),
-            (MetricKind::Rate, RawValue::Number(number)) => {
-                return Err(wrong_type("true or false, or 1 or 0", &number.to_string()));
-            }
-            (MetricKind::Rate, RawValue::Other(what)) => {
-                return Err(wrong_type("true or false, or 1 or 0", what));
-            }
-            (MetricKind::Mean, RawValue::Number(number)) => number,
-            (MetricKind::Mean, RawValue::Bool(_)) => return Err(wrong_type("a number", "a boolean")),
-            (MetricKind::Mean, RawValue::Other(what)) => return Err(wrong_type("a number", what)),
-        };
-        // Written so that a value that is not a number fails it as well.
-        if !(-LARGEST_VALUE..=LARGEST_VALUE).contains(&value) {
-            let detail = format!("metric `{name}` is {value}, beyond ±{LARGEST_VALUE:e}");
-            return Err(rejection("OUT_OF_RANGE", detail));
-        }
-        if metric.never_negative && value < 0.0 {
-            let detail = format!("metric `{name}` is {value} and cannot be negative");
-            return Err(rejection("OUT_OF_RANGE", detail));
-        }
-        Ok((metric.key, value))
-    }
 }
 
-fn rejection(code: &'static str, detail: impl Into<String>) -> Rejection {
+pub(super) fn rejection(code: &'static str, detail: impl Into<String>) -> Rejection {
     Rejection {
         code,
         detail: detail.into(),
@@ -257,14 +222,14 @@ fn rejection(code: &'static str, detail: impl Into<String>) -> Rejection {
 }
 
 /// What a stranger sent, short enough for a message.
-fn shown(text: &str) -> Cow<'_, str> {
+pub(super) fn shown(text: &str) -> Cow<'_, str> {
     match text.char_indices().nth(80) {
         Some((end, _)) => Cow::Owned(format!("{}…", &text[..end])),
         None => Cow::Borrowed(text),
     }
 }
 
-fn id_hash(id: &str) -> Result<u128, Rejection> {
+pub(super) fn id_hash(id: &str) -> Result<u128, Rejection> {
     if id.is_empty() || id.len() > LONGEST_ID {
         let detail = format!("an id has 1 to {LONGEST_ID} bytes, not {}", id.len());
         return Err(rejection("BAD_ID", detail));
@@ -274,7 +239,7 @@ fn id_hash(id: &str) -> Result<u128, Rejection> {
     Ok(high << 64 | low)
 }
 
-fn tagging(outcome: &RawOutcome<'_>) -> Result<Option<Box<Tagging>>, Rejection> {
+pub(super) fn tagging(outcome: &RawOutcome<'_>) -> Result<Option<Box<Tagging>>, Rejection> {
     if outcome.tags.is_empty() {
         return Ok(None);
     }

@@ -199,9 +199,7 @@ impl Writer {
                     }
                 };
                 accepted.accepted += 1;
-                let design = self.intake.experiment(outcome.experiment);
-                let counting = design.and_then(|design| design.counting_epoch());
-                let result = if counting == Some(outcome.epoch) {
+                let result = if self.intake.is_current(outcome.experiment, outcome.epoch) {
                     OutcomeResult::Accepted
                 } else {
                     accepted.late += 1;

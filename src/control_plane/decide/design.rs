@@ -8,6 +8,7 @@ use crate::{
         event::Event,
         experiment::{Experiment, ExperimentSpec, PinnedVersion, State, Variant, WantedStatus},
         problem::Problem,
+        segment::SegmentAttribute,
     },
     routing::audience::CompiledAudience,
 };
@@ -91,6 +92,7 @@ pub(super) fn put(catalog: &Catalog, spec: &ExperimentSpec, now: Timestamp) -> R
     let mut problems = experiment_problems(catalog, spec);
     if let Some(current) = current {
         problems.extend(forbidden_changes(current, spec));
+        problems.extend(broken_series(current, spec));
     }
     if !problems.is_empty() {
         return Err(Rejection::Invalid {
@@ -169,4 +171,47 @@ fn forbidden_changes(current: &Experiment, spec: &ExperimentSpec) -> Vec<Problem
         Problem::new("variants[0].name", problem)
     });
     changed.chain(moved).collect()
+}
+
+/// What was counted must keep its meaning: from the first start on segments only grow, and a metric that has a
+/// covariate keeps it.
+fn broken_series(current: &Experiment, spec: &ExperimentSpec) -> Vec<Problem> {
+    if current.started.is_none() {
+        return Vec::new();
+    }
+    const STAYS: &str =
+        "since outcomes are counted by it: once an experiment has started, segments can only be added";
+    let mut problems = Vec::new();
+    for SegmentAttribute { attribute, values } in &current.segments {
+        let Some(kept) = spec.segments.get(attribute) else {
+            let problem = format!("`{attribute}` cannot be taken out {STAYS}");
+            problems.push(Problem::new("segments", problem));
+            continue;
+        };
+        for value in values.iter().filter(|value| !kept.contains(value)) {
+            let problem = format!("`{value:.80}` cannot be taken out {STAYS}");
+            problems.push(Problem::new(format!("segments.{attribute}"), problem));
+        }
+    }
+    for old in &current.spec.metrics {
+        let Some(covariate) = &old.covariate else { continue };
+        let place = spec.metrics.iter().position(|metric| metric.name == old.name);
+        let Some(place) = place else {
+            let problem = format!(
+                "`{}` cannot be taken out once the experiment has started, since its outcomes are counted with \
+                 covariate `{covariate}`",
+                old.name
+            );
+            problems.push(Problem::new("metrics", problem));
+            continue;
+        };
+        if spec.metrics[place].covariate.as_ref() != Some(covariate) {
+            let problem = format!(
+                "must stay `{covariate}` once the experiment has started, since outcomes are counted with it; use a \
+                 new experiment or a metric of another name"
+            );
+            problems.push(Problem::new(format!("metrics[{place}].covariate"), problem));
+        }
+    }
+    problems
 }

@@ -10,7 +10,7 @@ use crate::domain::{
     allocation::LayerSlots,
     experiment::Variant,
     guardrail::{GuardrailSpec, Limit, OnBreach},
-    id::{LayerName, MetricName, VariantName, VersionNumber},
+    id::{AttributeName, LayerName, MetricName, VariantName, VersionNumber},
     metric::{Goal, MetricKind, MetricSpec, built_in},
     prompt::VersionRef,
     rollout::{OnComplete, RolloutPlan, Stage},
@@ -93,6 +93,11 @@ pub(super) fn metrics(field: &Field<'_>) -> Option<Vec<MetricSpec>> {
             .and_then(|field| field.choice(&GOALS));
         let primary = table.optional("primary").and_then(|field| field.boolean());
         let cap = table.optional("cap").and_then(|field| field.number());
+        let covariate = table
+            .optional("covariate")
+            .and_then(|field| field.name(AttributeName::new));
+        let mde = table.optional("mde").and_then(|field| field.number());
+        let margin = table.optional("margin").and_then(|field| field.number());
         let known = name.as_ref().and_then(|name| built_in(name.as_str()));
         let likely = if cap.is_some() {
             MetricKind::Mean
@@ -105,9 +110,9 @@ pub(super) fn metrics(field: &Field<'_>) -> Option<Vec<MetricSpec>> {
             goal: goal.or(known.map(|(_, goal)| goal)).unwrap_or(Goal::Decrease),
             primary: primary.unwrap_or(false),
             cap,
-            covariate: None,
-            mde: None,
-            margin: None,
+            covariate,
+            mde,
+            margin,
         })
     })
 }
@@ -214,6 +219,35 @@ fn unit_ids(field: &Field<'_>) -> Vec<String> {
         _ => field.text().unwrap_or("unreadable").to_owned(),
     };
     items.iter().map(unit).collect()
+}
+
+pub(super) fn segments(field: &Field<'_>) -> Option<BTreeMap<AttributeName, Vec<String>>> {
+    let mut segments = BTreeMap::new();
+    for (name, field) in field.table()?.fields() {
+        let values = segment_values(&field);
+        match AttributeName::new(name) {
+            Ok(attribute) => {
+                segments.insert(attribute, values);
+            }
+            Err(problem) => field.wrong(problem),
+        }
+    }
+    Some(segments)
+}
+
+/// Values of a context's attribute; numbers and booleans match by their text, so here they are that text.
+fn segment_values(field: &Field<'_>) -> Vec<String> {
+    let items = field.list().unwrap_or_default();
+    let value = |(index, field): (usize, &Field<'_>)| match field.content() {
+        Content::Text(text) => text.clone(),
+        Content::Bool(value) => value.to_string(),
+        Content::Whole(number) => number.to_string(),
+        Content::Number(number) if number.is_finite() => number.to_string(),
+        _ => field
+            .expected("text, a number, or true or false")
+            .unwrap_or_else(|| format!("unreadable {index}")),
+    };
+    items.iter().enumerate().map(value).collect()
 }
 
 /// A prompt version: `"1.1.0"`, or `2`.
