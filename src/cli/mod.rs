@@ -13,6 +13,7 @@ mod evidence;
 mod experiment;
 mod figures;
 mod output;
+mod prompt;
 mod results;
 mod serve;
 mod server;
@@ -64,6 +65,11 @@ enum Command {
         #[command(subcommand)]
         command: experiment::ExperimentCommand,
     },
+    /// Look at how the versions of a prompt do
+    Prompt {
+        #[command(subcommand)]
+        command: prompt::PromptCommand,
+    },
     Demo(demo::Demo),
 }
 
@@ -84,6 +90,7 @@ pub fn run(arguments: Arguments) -> ExitCode {
         Command::Validate => validate::run(global.file(), global.json),
         Command::Decide(decide) => decide::run(&decide, global),
         Command::Experiment { command } => experiment::run(&command, global),
+        Command::Prompt { command } => prompt::run(&command, global),
         Command::Demo(demo) => demo::run(&demo, global.json),
     };
     match done {

@@ -261,7 +261,10 @@ impl About<'_> {
         let what_then = if primary {
             format!("keep {} and end the experiment", pair.control)
         } else {
-            "that is the worse direction".to_owned()
+            match metric.goal {
+                Goal::Increase => "lower is worse".to_owned(),
+                Goal::Decrease => "higher is worse".to_owned(),
+            }
         };
         Some(Recommendation::new(
             Severity::Warning,
@@ -325,17 +328,18 @@ impl About<'_> {
             };
             Recommendation::new(Severity::Info, text, format!("{reason}; {values}"))
         } else {
-            let days_left = *versus.power.days_left.known()?;
             let worth = percent(versus.power.worth_finding);
-            let text = if days_left > 0.0 {
-                format!(
+            let text = match versus.power.days_left {
+                Figure::Known(left) if left > 0.0 => format!(
                     "{id} cannot tell {candidate} from {control} yet: a difference of {worth} in `{name}` would be found in about {} more at this traffic",
-                    days(days_left)
-                )
-            } else {
-                format!(
-                    "{id} cannot tell {candidate} from {control}, though a difference of {worth} in `{name}` would have been found by now: the true one is likely smaller"
-                )
+                    days(left)
+                ),
+                Figure::Known(_) => format!(
+                    "{id} cannot tell {candidate} from {control}, though a difference of {worth} in `{name}` would likely have been found by now: the true one may be smaller"
+                ),
+                Figure::Undefined(_) => {
+                    format!("{id} cannot tell {candidate} from {control} by `{name}` yet")
+                }
             };
             let p = versus.always_valid.p_adjusted.known();
             let p = p.map_or_else(String::new, |p| format!("{} at any look; ", p_value(*p)));
