@@ -2,7 +2,7 @@
 
 use super::{
     Recommendation, Severity,
-    words::{count, days, number, p_value, percent, points, served, several, size},
+    words::{chosen, count, days, number, p_value, percent, points, served, several, size},
 };
 use crate::{
     domain::{
@@ -19,6 +19,9 @@ use crate::{
 
 /// Evidence of a breach from which on a guardrail is worth a word.
 const HALF_WAY: f64 = 0.5;
+/// The chance of an effect worth finding to be found when no days are left: see
+/// [`days_left_always_valid`](crate::stats::power::progress::days_left_always_valid).
+const CHANCE_THEN: &str = "about 40 %";
 
 /// What there is to say about one experiment.
 pub(super) fn of_report(prompt: &Prompt, experiment: &Experiment, report: &Report) -> Vec<Recommendation> {
@@ -174,7 +177,7 @@ impl About<'_> {
         let (id, name) = (self.id(), &guardrail.name);
         let limit = match guardrail.limit {
             Limit::MaxRatio(ratio) => format!("{ratio} times the rate of {}", pair.control),
-            Limit::MaxRate(rate) => percent(rate),
+            Limit::MaxRate(rate) => chosen(rate),
         };
         let (severity, text) = if guardrail.state == Verdict::Breach {
             let text = format!(
@@ -292,7 +295,7 @@ impl About<'_> {
                 pair.candidate,
                 pair.control,
                 metric.metric,
-                percent(metric.margin),
+                chosen(metric.margin),
                 self.id(),
             ),
             format!(
@@ -328,14 +331,14 @@ impl About<'_> {
             };
             Recommendation::new(Severity::Info, text, format!("{reason}; {values}"))
         } else {
-            let worth = percent(versus.power.worth_finding);
+            let worth = chosen(versus.power.worth_finding);
             let text = match versus.power.days_left {
                 Figure::Known(left) if left > 0.0 => format!(
-                    "{id} cannot tell {candidate} from {control} yet: a difference of {worth} in `{name}` would be found in about {} more at this traffic",
+                    "{id} cannot tell {candidate} from {control} yet: in {} more at this traffic it would find a difference of {worth} in `{name}` with a chance of {CHANCE_THEN}",
                     days(left)
                 ),
                 Figure::Known(_) => format!(
-                    "{id} cannot tell {candidate} from {control}, though a difference of {worth} in `{name}` would likely have been found by now: the true one may be smaller"
+                    "{id} cannot tell {candidate} from {control}, though a difference of {worth} in `{name}` would have been found by now with a chance of {CHANCE_THEN} or more"
                 ),
                 Figure::Undefined(_) => {
                     format!("{id} cannot tell {candidate} from {control} by `{name}` yet")

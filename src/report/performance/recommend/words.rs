@@ -37,6 +37,12 @@ pub(super) fn percent(share: f64) -> String {
     format!("{value:.decimals$} %")
 }
 
+/// A share that somebody chose, in per cent and without needless zeros: `5 %`, `2.5 %`.
+pub(super) fn chosen(share: f64) -> String {
+    let text = format!("{:.2}", share * 100.0);
+    format!("{} %", text.trim_end_matches('0').trim_end_matches('.'))
+}
+
 /// A share in percentage points, without the word: `3.0`, `0.35`.
 pub(super) fn points(share: f64) -> String {
     let value = share * 100.0;
@@ -112,6 +118,7 @@ mod tests {
     #[test]
     fn numbers_are_as_people_write_them() {
         assert_eq!([0.18, 0.021, 0.0035].map(percent), ["18 %", "2.1 %", "0.35 %"]);
+        assert_eq!([0.05, 0.025, 0.2].map(chosen), ["5 %", "2.5 %", "20 %"]);
         assert_eq!([0.03, 0.0035, -0.052].map(points), ["3.0", "0.35", "-5.2"]);
         assert_eq!(
             [958.2, 0.0031, 12.5, 0.0].map(number),
