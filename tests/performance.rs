@@ -740,6 +740,15 @@ fn too_little_and_too_early_are_told_apart() {
         few.text,
         "too few outcomes to compare 1.1.0 with 1.0.0 in tone: 12 of at least 100 units"
     );
+    // Outcomes come in, but not the metric that decides.
+    let mut other = Case::new();
+    other.arms[0].accepted = 40;
+    let found = other.only();
+    assert_eq!(found.severity, Severity::Warning);
+    assert_eq!(
+        found.text,
+        "no outcome of tone reports `resolved`, by which it is decided: gateways may not be sending it"
+    );
     let early = Case::new().resolved([500, 510], 1_000);
     early.world.clock.advance(Duration::from_secs(86_400));
     let found = early.only();
@@ -800,7 +809,7 @@ fn the_command_shows_tables_and_sentences() {
     let house = process::House::with("tone", process::TONE);
     let server = house.start();
     let decision = server.decide("u-1");
-    let outcome = json!([{"receipt": decision["receipt"], "metrics": {"error": true, "latency_ms": 812}}]);
+    let outcome = json!([{"receipt": decision["receipt"], "metrics": {"error": true, "latency_ms": 812, "resolved": false}}]);
     assert_eq!(server.data().outcomes(&outcome)["accepted"], 1);
     let run = |more: &[&str]| {
         let url = format!("http://{}", server.control);
@@ -821,7 +830,7 @@ fn the_command_shows_tables_and_sentences() {
         &format!("(version {number})"),
         "; served in tone\n",
         "  error rate ",
-        "100.0 % ±",
+        "100.0 %  – (not enough data: 1 blocks of time",
         "recommendations\n  info: too few outcomes to compare 1.1.0 with 1.0.0 in tone: ",
     ] {
         assert!(out.contains(part), "{part:?} is not in\n{out}");

@@ -174,7 +174,7 @@ fn with_error(value: &Value, se: &Value, kind: Kind) -> String {
     match se.as_f64() {
         Some(se) if kind == Kind::Rate => format!("{shown} ± {:.2}", se * 100.0),
         Some(se) => format!("{shown} ± {}", number(se)),
-        None if se["undefined"].is_string() => format!("{shown} ± {}", missing(se)),
+        // The interval says why.
         None => shown,
     }
 }
@@ -188,7 +188,7 @@ fn change(trend: &Value, kind: Kind) -> String {
         Kind::Rate => format!("{} points", points(change)),
         Kind::Count | Kind::Number => relative.map_or_else(
             || signed(change),
-            |relative| format!("{}{}", if relative < 0.0 { "" } else { "+" }, percent(relative)),
+            |relative| format!("{}{}", if relative > 0.0 { "+" } else { "" }, percent(relative)),
         ),
     }
 }

@@ -320,6 +320,14 @@ impl About<'_> {
         let least = u64::from(self.experiment.spec.min_units.unwrap_or(MIN_UNITS));
         let units = self.units(metric.variants.first()?).min(self.units(arm));
         let values = self.values(metric, pair.variant);
+        if metric.variants.iter().all(|arm| arm.n == 0)
+            && self.report.outcomes.0.iter().any(|(_, of)| of.accepted > 0)
+        {
+            let text = format!(
+                "no outcome of {id} reports `{name}`, by which it is decided: gateways may not be sending it"
+            );
+            return Some(Recommendation::new(Severity::Warning, text, values));
+        }
         let found = if let Figure::Undefined(reason) = &versus.p {
             let text = if units < least {
                 format!(
