@@ -326,7 +326,7 @@ fn a_trend_is_told_and_a_steady_figure_is_not() {
         let slower = if step < 40 { 1.0 } else { 1.5 };
         town.traffic(step * 12..(step + 1) * 12, |version, user| {
             let latency = 400.0 + noise(user);
-            let failed = mix(u64::from(user) + 77) % 10 == 0;
+            let failed = mix(u64::from(user) + 77).is_multiple_of(10);
             json!({"latency_ms": if version == 2 { slower * latency } else { latency }, "error": failed})
         });
         if step < 79 {

@@ -198,6 +198,7 @@ pub(super) fn words(reason: &Undefined) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn blocks(of: &[(u64, f64)]) -> Blocks {
         Blocks((0..).zip(of.iter().copied()).collect())
@@ -216,6 +217,28 @@ mod tests {
         assert_eq!(rate.ci, Figure::Known((0.0, 1.0)));
         let failures = estimate(Form::Complement, Some(&blocks(&[(8, 1.0), (2, 0.0)])), None);
         assert_eq!(failures.value, Figure::Known(0.9));
+    }
+
+    fn any_blocks() -> impl Strategy<Value = Blocks> {
+        let n = prop::sample::select(vec![1_u64, 2, 1_000, 1_000_000_000_000]);
+        let mean = prop::sample::select(vec![0.0, 1.0, 0.5, 1e-300, 1e9, 1e9 + 1.0, -1e15, 1e15, f64::MAX]);
+        #[allow(clippy::cast_precision_loss, reason = "far below 2^53")]
+        let block = (n, mean).prop_map(|(n, mean)| (n, (n as f64 * mean).clamp(f64::MIN, f64::MAX)));
+        prop::collection::btree_map(0_u32..40, block, 0..40).prop_map(Blocks)
+    }
+
+    proptest! {
+        #[test]
+        fn no_figure_is_without_a_number_or_a_reason(now in any_blocks(), before in any_blocks()) {
+            let span = Span { from: 20, to: 40, block: 1, kept_from: 0 };
+            for form in [Form::Rate, Form::Complement, Form::Mean] {
+                // What is not finite would be written as null.
+                let text = serde_json::to_string(&estimate(form, Some(&now), Some(Some(&before)))).unwrap();
+                prop_assert!(!text.contains("null"), "{text}");
+            }
+            let text = serde_json::to_string(&sum(span, Some(&now), Some(Some(&before)))).unwrap();
+            prop_assert!(!text.contains("null"), "{text}");
+        }
     }
 
     #[test]
