@@ -99,7 +99,7 @@ fn control_plane(global: &Global, at: &Address) -> Result<Server> {
     global.server(at.url.as_deref(), |settings| settings.control_plane.listen)
 }
 
-fn view(global: &Global, at: &Address, path: &str, shown: fn(&Value) -> String) -> Result<()> {
+pub(super) fn view(global: &Global, at: &Address, path: &str, shown: fn(&Value) -> String) -> Result<()> {
     let server = control_plane(global, at)?;
     let answer = client::run(async { Ok(server.get(path).await?) })?;
     answer.print(global.json, shown)

@@ -18,6 +18,7 @@ mod options;
 mod output;
 mod plan;
 mod plot;
+mod prompt;
 mod results;
 mod serve;
 mod server;
@@ -72,6 +73,11 @@ enum Command {
     },
     Analyze(analyze::Analyze),
     Plan(plan::Plan),
+    /// Look at how the versions of a prompt do
+    Prompt {
+        #[command(subcommand)]
+        command: prompt::PromptCommand,
+    },
     Demo(demo::Demo),
     Simulate(simulate::Simulate),
 }
@@ -95,6 +101,7 @@ pub fn run(arguments: Arguments) -> ExitCode {
         Command::Experiment { command } => experiment::run(&command, global),
         Command::Analyze(analyze) => analyze::run(&analyze, global.json),
         Command::Plan(plan) => plan::run(&plan, global.json),
+        Command::Prompt { command } => prompt::run(&command, global),
         Command::Demo(demo) => demo::run(&demo, global.json),
         Command::Simulate(simulate) => simulate::run(&simulate, global.json),
     };

@@ -10,7 +10,8 @@
 //! `sample_ratio` whether the split was the one asked for; `strata` keeps stretches with different splits apart;
 //! `quantiles` and `adjusted` (CUPED) are further views of the same cells; `comparison` turns the cells of one metric into the figures of `metric`, for a whole experiment, a segment of it or
 //! a file of rows; `correction` makes them fair to many comparisons; `segments` repeats them by value of an attribute;
-//! `guardrail` is the shape of what the guardrails found.
+//! `guardrail` is the shape of what the guardrails found. [`performance`] is another question: how the
+//! versions of one prompt have done over time.
 
 mod adjusted;
 mod comparison;
@@ -18,6 +19,7 @@ mod correction;
 mod figure;
 mod guardrail;
 mod metric;
+pub mod performance;
 mod quantiles;
 mod sample_ratio;
 mod segments;

@@ -1,9 +1,8 @@
 //! Experiments: list, create, read, change, and their results.
 
 use super::{
-    Segment, Shared, blocking, body, experiment_id, json,
+    Segment, Shared, blocking, body, experiment_id, json, prompts,
     refusal::{self, problem_of},
-    segment,
     view::{ExperimentDetail, ExperimentView},
 };
 use crate::{
@@ -13,7 +12,7 @@ use crate::{
     domain::{
         command::{Command, Origin},
         experiment::{Experiment, ExperimentSpec},
-        id::{ExperimentId, PromptName, Revision},
+        id::{ExperimentId, Revision},
     },
     report::report,
 };
@@ -80,19 +79,13 @@ pub(super) async fn create(State(shared): State<Shared>, request: Request) -> Re
 }
 
 pub(super) async fn create_for_prompt(
-    State(shared): State<Shared>,
-    prompt: Segment,
+    shared: Shared,
+    prompt: String,
     request: Request,
 ) -> Result<Response, Problem> {
-    let prompt = segment(prompt)?;
-    let known = PromptName::new(&prompt)
-        .ok()
-        .filter(|name| shared.state.plane.view().catalog.prompts.contains_key(name));
-    let Some(known) = known else {
-        let name: String = prompt.chars().take(80).collect();
-        let detail = format!("prompt `{name}` does not exist");
-        return Err(Problem::new(StatusCode::NOT_FOUND, "PROMPT_NOT_FOUND", detail));
-    };
+    let known = prompts::existing(&shared.state.plane.view(), &prompt)?
+        .name
+        .clone();
     let mut design = body::object(request).await?.ok_or_else(no_design)?;
     agrees(&design, "prompt", known.as_str(), "PROMPT_MISMATCH")?;
     design.insert("prompt".to_owned(), Value::from(known.as_str()));

@@ -13,6 +13,8 @@ mod experiments;
 mod guard;
 mod keys;
 mod ops;
+mod performance;
+mod prompts;
 mod refusal;
 mod serving;
 mod steps;
@@ -40,7 +42,7 @@ use axum::{
     http::Method,
     middleware,
     response::{IntoResponse, Response},
-    routing::{get, post},
+    routing::{any, get, post},
 };
 use hyper::StatusCode;
 use parking_lot::Mutex;
@@ -98,10 +100,7 @@ pub fn router(state: ControlState) -> Router {
             "/api/v1/experiments",
             get(experiments::list).post(experiments::create),
         )
-        .route(
-            "/api/v1/prompts/{name}/experiments",
-            post(experiments::create_for_prompt),
-        )
+        .route("/api/v1/prompts/{*call}", any(prompts::call))
         .route(
             "/api/v1/experiments/{id}",
             get(experiments::read).put(experiments::change),

@@ -178,7 +178,7 @@ impl Wanted {
 }
 
 /// A duration of whole minutes, from one to `most`.
-fn minutes(text: &str, most: Duration, shown: &str) -> Result<u32, String> {
+pub(super) fn minutes(text: &str, most: Duration, shown: &str) -> Result<u32, String> {
     let duration = duration_text::parse(text)?;
     let whole = duration.subsec_nanos() == 0 && duration.as_secs().is_multiple_of(60);
     let minutes = u32::try_from(duration.as_secs() / 60).unwrap_or(u32::MAX);
