@@ -754,7 +754,7 @@ fn too_little_and_too_early_are_told_apart() {
     let found = early.only();
     assert_eq!(
         found.text,
-        "tone cannot tell 1.1.0 from 1.0.0 yet: in 6 days more at this traffic it would find a difference of 5 % in `resolved` with a chance of about 40 %"
+        "tone cannot tell 1.1.0 from 1.0.0 yet: in 12 days more at this traffic it would find a difference of 5 % in `resolved` with a chance of 80 %"
     );
     assert!(
         found
