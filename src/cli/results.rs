@@ -214,7 +214,7 @@ resolved (rate, goal increase, primary)
   variant       n  mean ± se       difference in points, at any look    p   fixed size    p    chance to beat  verdict
   control   5,001  71.00 % ± 0.81
   friendly  4,990  74.00 % ± 0.80  +3.00 [-0.40, +6.40]  0.0710  [+0.80, +5.20]  0.0086  99.5 %  not yet
-  friendly: finds differences from 4.10 (5.77 %) on; 5 % in 3 days more at this traffic
+  friendly: by now a difference of 4.10 points (5.77 %) would be found, one of 5 % in 3 days more at this traffic
 
 latency_ms (mean, goal decrease)
 ";

@@ -93,20 +93,21 @@ fn remarks(metric: &Value) -> String {
         ) {
             let _ = write!(
                 out,
-                "{name}: finds differences from {} ({}) on",
+                "{name}: by now a difference of {}{} ({}) would be found",
                 format(effect).trim_start_matches('+'),
+                if is_rate { " points" } else { "" },
                 percent(relative)
             );
             let _ = match power["days_left"].as_f64() {
                 Some(days) if days > 0.0 => {
                     writeln!(
                         out,
-                        "; {} in {} more at this traffic",
+                        ", one of {} in {} more at this traffic",
                         percent(worth),
                         days_long(days)
                     )
                 }
-                Some(_) => writeln!(out, "; {} would be found by now", percent(worth)),
+                Some(_) => writeln!(out, ", {} are worth finding", percent(worth)),
                 None => writeln!(out),
             };
         }
