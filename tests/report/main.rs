@@ -10,6 +10,7 @@
 mod adjusted;
 mod case;
 mod corrections;
+mod extremes;
 mod segments;
 #[path = "../support/mod.rs"]
 mod support;
