@@ -103,6 +103,9 @@ fn counted(experiment: &Experiment) -> Counted {
                     100.0 * draw
                 };
                 cell.add(hash, value, None);
+                if place >= 2 {
+                    cell.add_to_sketch(value);
+                }
             }
         }
         ((epoch, ArmIndex(arm)), Arc::new(counts))

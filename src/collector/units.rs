@@ -60,6 +60,12 @@ impl UnitSample {
         all
     }
 
+    /// How many units there are, as long as that is known exactly.
+    #[must_use]
+    pub fn exact(&self) -> Option<u64> {
+        self.is_exact().then(|| self.len() as u64)
+    }
+
     /// Whether [`UnitSample::estimate`] is a count.
     #[must_use]
     pub fn is_exact(&self) -> bool {

@@ -7,7 +7,7 @@ use super::{
     ALPHA, Figure, adjusted,
     metric::{AlwaysValidFigures, Decision, MetricReport, PowerFigures, VariantFigures, VersusControl},
     quantiles::{self, Distribution, QuantileDifferenceFigures},
-    strata::{Gate, Stratum, compared, plain, summary},
+    strata::{Gate, Stratum, Summaries, compared, plain},
 };
 use crate::{
     collector::{buckets, cells::Cell},
@@ -72,10 +72,11 @@ pub struct ArmInput<'a> {
 #[must_use]
 pub fn metric_report(input: &MetricInput<'_>) -> MetricReport {
     let measure = input.measure;
+    let summaries = Summaries::of(input.arms.iter().map(|arm| &*arm.whole));
     let variants = (0..input.arms.len()).map(|index| {
         let arm = &input.arms[index];
-        let versus = (index > 0).then(|| versus_control(input, &input.arms[0], arm));
-        alone(measure, arm, versus)
+        let versus = (index > 0).then(|| versus_control(input, &summaries, &input.arms[0], arm));
+        alone(measure, &summaries, arm, versus)
     });
     MetricReport {
         metric: measure.name.clone(),
@@ -99,9 +100,14 @@ fn reporting_units(cell: &Cell) -> f64 {
     occupancy::units(cell.buckets.count_filled(), buckets::COUNT)
 }
 
-fn alone(measure: &Measure, arm: &ArmInput<'_>, vs_control: Option<VersusControl>) -> VariantFigures {
+fn alone(
+    measure: &Measure,
+    summaries: &Summaries<'_>,
+    arm: &ArmInput<'_>,
+    vs_control: Option<VersusControl>,
+) -> VariantFigures {
     let cell = &*arm.whole;
-    let summary = summary(cell);
+    let summary = summaries.get(cell);
     let se = summary.and_then(|arm| {
         if arm.se > 0.0 {
             Ok(arm.se)
@@ -124,18 +130,24 @@ fn alone(measure: &Measure, arm: &ArmInput<'_>, vs_control: Option<VersusControl
         design_effect: Figure::of(se.and_then(|se| design_effect(cell, se))),
         heaviest_bucket: Figure::of(summary.map(|arm| arm.largest_part)),
         clipped,
-        quantiles: distribution(measure, cell).map_or_else(Vec::new, quantiles::of_arm),
+        quantiles: distribution(measure, summaries, cell).map_or_else(Vec::new, quantiles::of_arm),
         vs_control,
     }
 }
 
-fn versus_control(input: &MetricInput<'_>, control: &ArmInput<'_>, arm: &ArmInput<'_>) -> VersusControl {
+fn versus_control(
+    input: &MetricInput<'_>,
+    summaries: &Summaries<'_>,
+    control: &ArmInput<'_>,
+    arm: &ArmInput<'_>,
+) -> VersusControl {
     let measure = input.measure;
     let gate = Gate {
         rate: measure.kind == MetricKind::Rate,
         min_units: input.min_units,
         names: [control.name.as_str(), arm.name.as_str()],
         units: [units(control), units(arm)],
+        summaries,
     };
     let test = compared(&arm.strata, &gate);
     let look = test.clone().and_then(|test| look_at(&test, measure.mde));
@@ -197,7 +209,7 @@ fn versus_control(input: &MetricInput<'_>, control: &ArmInput<'_>, arm: &ArmInpu
                 |look, base| decision(look, measure, base),
             )
         }),
-        quantiles: quantile_differences(measure, &arm.strata),
+        quantiles: quantile_differences(measure, summaries, &arm.strata),
     }
 }
 
@@ -213,12 +225,16 @@ fn covered(cell: &Cell) -> f64 {
 }
 
 /// The distribution of a cell, for a metric that is a number.
-fn distribution<'a>(measure: &Measure, cell: &'a Cell) -> Option<Distribution<'a>> {
+fn distribution<'a>(
+    measure: &Measure,
+    summaries: &Summaries<'_>,
+    cell: &'a Cell,
+) -> Option<Distribution<'a>> {
     let sketch = cell
         .sketch
         .as_deref()
         .filter(|_| measure.kind == MetricKind::Mean)?;
-    let effect = summary(cell).and_then(|arm| design_effect(cell, arm.se));
+    let effect = summaries.get(cell).and_then(|arm| design_effect(cell, arm.se));
     Some(Distribution {
         sketch,
         design_effect: effect.unwrap_or(1.0).max(1.0),
@@ -226,12 +242,16 @@ fn distribution<'a>(measure: &Measure, cell: &'a Cell) -> Option<Distribution<'a
 }
 
 /// Of the stratum with the most data, because sketches of different splits must not be added up.
-fn quantile_differences(measure: &Measure, strata: &[Stratum<'_>]) -> Vec<QuantileDifferenceFigures> {
+fn quantile_differences(
+    measure: &Measure,
+    summaries: &Summaries<'_>,
+    strata: &[Stratum<'_>],
+) -> Vec<QuantileDifferenceFigures> {
     let largest = strata
         .iter()
         .max_by_key(|stratum| stratum.control.n.min(stratum.candidate.n));
     let distributions = largest.and_then(|stratum| {
-        let of = |cell| distribution(measure, cell);
+        let of = |cell| distribution(measure, summaries, cell);
         Some((of(&stratum.control)?, of(&stratum.candidate)?))
     });
     distributions.map_or_else(Vec::new, |(control, arm)| quantiles::differences(control, arm))

@@ -105,7 +105,8 @@ pub fn report(
     let arms = traffic::arms(experiment, counts);
     let srm = sample_ratio(experiment, counts);
     let observed_s = observed_s(experiment, now);
-    let mut metrics = metrics(experiment, &arms, observed_s);
+    let exposures = traffic::exposures(&arms);
+    let mut metrics = metrics(experiment, &arms, &exposures, observed_s);
     correct(&mut metrics);
     let winner = if srm.verdict == Figure::Known(SplitVerdict::Alarm) {
         None
@@ -119,7 +120,7 @@ pub fn report(
         revision,
         as_of: now,
         winner,
-        exposures: traffic::exposures(&arms),
+        exposures,
         outcomes: traffic::outcomes(&arms),
         srm,
         traffic: sample_ratio::traffic_balance(experiment, &arms),
@@ -130,14 +131,18 @@ pub fn report(
 }
 
 /// The declared metrics in the order of the file, then the built-in ones with data.
-fn metrics<'a>(experiment: &'a Experiment, arms: &[Arm<'a>], observed_s: Option<f64>) -> Vec<MetricReport> {
-    let units = traffic::exposures(arms);
+fn metrics<'a>(
+    experiment: &'a Experiment,
+    arms: &[Arm<'a>],
+    exposures: &ByVariant<ExposureCounts>,
+    observed_s: Option<f64>,
+) -> Vec<MetricReport> {
     let mut reports = Vec::new();
     for measure in &experiment.measures {
         if matches!(measure.source, MeasureSource::Above { .. }) {
             continue;
         }
-        let units = |arm: &Arm<'_>| units.of(arm.name.as_str()).map_or(0, |counts| counts.units);
+        let units = |arm: &Arm<'_>| exposures.of(arm.name.as_str()).map_or(0, |counts| counts.units);
         let arms = arm_inputs(experiment, arms, units, |counts| counts.cell(measure.key));
         let reported = arms.iter().any(|arm| arm.whole.n > 0);
         if reported || matches!(measure.source, MeasureSource::Declared { .. }) {

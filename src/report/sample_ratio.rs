@@ -164,6 +164,9 @@ impl FirstSeen {
         // A single epoch cannot see a unit again.
         let mut seen = (epochs.len() > 1).then(HashSet::new);
         let mut first_seen = |sample: &UnitSample| {
+            if let (None, u64::MAX, Some(units)) = (&seen, highest, sample.exact()) {
+                return (units, units);
+            }
             let mut hashes = sample.hashes();
             hashes.retain(|hash| *hash <= highest && seen.as_mut().is_none_or(|seen| seen.insert(*hash)));
             let below = hashes.iter().filter(|hash| **hash <= bound).count();

@@ -38,7 +38,7 @@ pub struct Stratum<'a> {
 }
 
 /// What both arms must have before they are compared.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub(super) struct Gate<'a> {
     /// Whether the metric is a rate, which needs events, and requests without one.
     pub(super) rate: bool,
@@ -48,6 +48,24 @@ pub(super) struct Gate<'a> {
     pub(super) names: [&'a str; 2],
     /// Distinct units behind the arms.
     pub(super) units: [f64; 2],
+    /// Summaries that were made already.
+    pub(super) summaries: &'a Summaries<'a>,
+}
+
+/// The summary of each arm as a whole: with one stratum it is the stratum's too, and takes as long as the test.
+pub(super) struct Summaries<'a>(Vec<(&'a Cell, Result<ArmSummary, Undefined>)>);
+
+impl<'a> Summaries<'a> {
+    /// Those of these cells.
+    pub(super) fn of(cells: impl Iterator<Item = &'a Cell>) -> Self {
+        Self(cells.map(|cell| (cell, summary(cell))).collect())
+    }
+
+    /// The summary of a cell, one of those or not.
+    pub(super) fn get(&self, cell: &Cell) -> Result<ArmSummary, Undefined> {
+        let known = self.0.iter().find(|(known, _)| std::ptr::eq(*known, cell));
+        known.map_or_else(|| summary(cell), |(_, summary)| *summary)
+    }
 }
 
 /// What a metric's figures are made from: of every arm the cell that `cell` picks, as a whole and by strata against
@@ -199,7 +217,7 @@ pub(super) fn enough_units(strata: &[Stratum<'_>], gate: &Gate<'_>) -> Result<()
 impl Stratum<'_> {
     pub(super) fn compare(&self, gate: &Gate<'_>) -> Result<Difference, String> {
         let ready = |cell: &Cell, name: &str| {
-            let arm = summary(cell).map_err(|reason| waiting(reason, name))?;
+            let arm = gate.summaries.get(cell).map_err(|reason| waiting(reason, name))?;
             arm.ready(gate.rate).map_err(|reason| waiting(reason, name))?;
             Ok::<_, String>(arm)
         };
@@ -243,7 +261,7 @@ fn waiting(reason: Undefined, arm: &str) -> String {
 ///
 /// # Errors
 /// Those of [`ArmSummary::from_clusters`].
-pub(super) fn summary(cell: &Cell) -> Result<ArmSummary, Undefined> {
+fn summary(cell: &Cell) -> Result<ArmSummary, Undefined> {
     let clusters: Vec<(f64, f64)> = cell
         .buckets
         .filled()

@@ -151,17 +151,8 @@ pub fn student_t_upper_quantile(tail: f64, dof: f64) -> Result<f64, Undefined> {
     }
     // The t distribution has the heavier tail, so its quantile lies above the normal one.
     let mut low = normal;
-    let mut high = normal * 2.0;
-    while upper_t_tail(high, dof) > tail {
-        low = high;
-        high *= if high > 1e3 { 1e3 } else { 2.0 };
-        if high > 1e300 {
-            return Err(Undefined::Overflow {
-                what: "the t quantile",
-            });
-        }
-    }
-    let mut t = low;
+    let mut high = f64::INFINITY;
+    let mut t = cornish_fisher(normal, dof);
     for _ in 0..MAX_STEPS {
         let reached = upper_t_tail(t, dof);
         let gap = (reached / tail).ln();
@@ -173,15 +164,34 @@ pub fn student_t_upper_quantile(tail: f64, dof: f64) -> Result<f64, Undefined> {
         let newton = t * (gap * reached / (t * t_density(t, dof))).exp();
         let next = if newton > low && newton < high {
             newton
-        } else {
+        } else if high.is_finite() {
             (low * high).sqrt()
+        } else {
+            t * if t > 1e3 { 1e3 } else { 2.0 }
         };
-        if (next - t).abs() <= 2.0 * f64::EPSILON * t {
+        if next > 1e300 {
+            return Err(Undefined::Overflow {
+                what: "the t quantile",
+            });
+        }
+        // Newton's error is about the square of its last step.
+        if next == newton && (next - t).abs() <= 1e-9 * t || (next - t).abs() <= 2.0 * f64::EPSILON * t {
             return Ok(next);
         }
         t = next;
     }
     Ok(t)
+}
+
+/// A first guess of the t quantile from the normal one: within 1e-6 for 20 degrees of freedom and more.
+///
+/// z + (z³ + z)/4ν + (5z⁵ + 16z³ + 3z)/96ν²: Abramowitz & Stegun (1964), 26.7.5. Few degrees of freedom or far tails can
+/// make it useless, so it is never more than twice z.
+fn cornish_fisher(z: f64, dof: f64) -> f64 {
+    let square = z * z;
+    let first = z * (square + 1.0) / 4.0;
+    let second = z * ((5.0 * square + 16.0) * square + 3.0) / 96.0;
+    (z + (first + second / dof) / dof).min(2.0 * z)
 }
 
 /// P(X > x) for chi-square with a whole number `dof` ≥ 1 of degrees of freedom, for `x` ≥ 0.

@@ -32,14 +32,15 @@ use super::ArmSummary;
 /// # Ok::<(), serin::stats::Undefined>(())
 /// ```
 pub fn compare(control: &ArmSummary, treatment: &ArmSummary, alpha: f64) -> Result<Difference, Undefined> {
-    let welch = compare_welch(control, treatment, alpha)?;
-    let pooled = compare_pooled(control, treatment, alpha)?;
+    let welch = control.variance + treatment.variance;
+    let q = (control.q + treatment.q) / (control.n + treatment.n);
+    let pooled = q / control.n + q / treatment.n;
     // Equal up to rounding is Welch: the arms are alike and its degrees of freedom are the fewer.
-    Ok(if pooled.se > welch.se * (1.0 + 1e-12) {
-        pooled
+    if pooled.sqrt() > welch.sqrt() * (1.0 + 1e-12) {
+        compare_pooled(control, treatment, alpha)
     } else {
-        welch
-    })
+        compare_welch(control, treatment, alpha)
+    }
 }
 
 /// Treatment against control, each arm with its own variance; [`compare`] is the one to report.

@@ -130,19 +130,27 @@ pub fn days_left_always_valid(
 ) -> Result<Remaining, Undefined> {
     let effect = effect.abs();
     check_positive("the effect", effect)?;
+    check_positive("tau", tau)?;
+    let (_, reserve) = goal.quantiles()?;
+    // As [`detectable_always_valid`], with the normal quantile taken once.
+    let found = |se: f64| {
+        let ratio = tau / se;
+        let reach = critical_value(ratio * ratio, goal.alpha)? + reserve;
+        finite("the difference", reach * se)
+    };
     // What is found grows with the standard error, and a fixed test's standard error is too large already.
     let mut high = effect / goal.standard_errors()?;
     let mut low = high;
-    while detectable_always_valid(low, tau, goal)? > effect {
+    while found(low)? > effect {
         high = low;
         low *= 0.5;
     }
-    while high - low > 1e-14 * high {
+    while high - low > 1e-12 * high {
         let middle = low + 0.5 * (high - low);
         if middle <= low || middle >= high {
             break;
         }
-        if detectable_always_valid(middle, tau, goal)? > effect {
+        if found(middle)? > effect {
             high = middle;
         } else {
             low = middle;
