@@ -63,6 +63,11 @@ impl Counts {
         self.hours.open.iter().any(|open| open.hour == hour)
     }
 
+    /// Whether an hour is the newest entry's, or the one about to be journalled: it stays in memory.
+    pub(in crate::collector) fn is_latest(&self, hour: u32) -> bool {
+        self.hours.latest == Some(hour)
+    }
+
     /// Makes an hour the newest entry's, after [`Counts::restore_chunk`] has taken back what is stored of it.
     pub(in crate::collector) fn open_hour(&mut self, hour: u32) {
         if self.hours.latest == Some(hour) {

@@ -12,8 +12,9 @@ const HOUR_S: u32 = 3_600;
 impl Writer {
     /// Sees to it that an hour can be counted into, before anything of it is journalled.
     pub(super) fn open_hour(&mut self, hour: u32) -> Result<(), StoreError> {
-        // Only this thread opens and gives up hours.
-        if self.shared.counts.read().is_open(hour) {
+        // Only this thread opens and gives up hours. One that is open and not the latest may be given up by the very
+        // commit that journals the entry, so being open is not enough.
+        if self.shared.counts.read().is_latest(hour) {
             return Ok(());
         }
         read_back(hour, &mut self.shared.counts.write(), &self.journal)
@@ -42,9 +43,10 @@ impl Writer {
     }
 }
 
-/// Takes back what is stored of an hour that is not open; all of it or nothing.
+/// Makes an hour the latest, and takes back what is stored of one that is not open; all of it or nothing.
 pub(super) fn read_back(hour: u32, counts: &mut Counts, journal: &Journal) -> Result<(), StoreError> {
     if counts.is_open(hour) {
+        counts.open_hour(hour);
         return Ok(());
     }
     let read = journal.minutes_of(hour, |row| Ok(counts.restore_chunk(&row)?));
