@@ -58,12 +58,7 @@ pub(super) fn same_arms(plan: &Plan<'_>) -> Result<Vec<Row>, SimulationError> {
             continue;
         }
         let runs = plan.runs((Study::SameArms, &name), case.runs, |random| {
-            let mut seen = None;
-            watch(random, case, Treatment::Nothing, 1, |world| {
-                seen = Some(Look::all(world)?);
-                Ok(())
-            })?;
-            seen.ok_or(SimulationError::Missing("the look"))
+            look_at_the_end(random, case, Treatment::Nothing)
         })?;
         for (index, metric) in Metric::ALL.into_iter().enumerate() {
             let positives = runs.iter().map(|looks| Some(looks[index].p? < ALPHA));
@@ -127,12 +122,7 @@ pub(super) fn other_arms(plan: &Plan<'_>) -> Result<Vec<Row>, SimulationError> {
             continue;
         }
         let runs = plan.runs((Study::OtherArms, &name), case.runs, |random| {
-            let mut seen = None;
-            watch(random, case, Treatment::Better, 1, |world| {
-                seen = Some(Look::all(world)?);
-                Ok(())
-            })?;
-            seen.ok_or(SimulationError::Missing("the look"))
+            look_at_the_end(random, case, Treatment::Better)
         })?;
         for (index, metric) in Metric::ALL.into_iter().enumerate() {
             let looks: Vec<&Look> = runs.iter().map(|looks| &looks[index]).collect();
@@ -140,6 +130,20 @@ pub(super) fn other_arms(plan: &Plan<'_>) -> Result<Vec<Row>, SimulationError> {
         }
     }
     Ok(rows)
+}
+
+/// One run, looked at when all of its requests were made.
+fn look_at_the_end(
+    random: &mut Random,
+    case: &Case,
+    treatment: Treatment,
+) -> Result<[Look; 5], SimulationError> {
+    let mut seen = None;
+    watch(random, case, treatment, 1, |world| {
+        seen = Some(Look::all(world)?);
+        Ok(())
+    })?;
+    seen.ok_or(SimulationError::Missing("the look"))
 }
 
 fn of_different_arms(

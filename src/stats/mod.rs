@@ -106,6 +106,19 @@ fn check_alpha(alpha: f64) -> Result<(), Undefined> {
     }
 }
 
+/// Refuses what must be a size, an error or an effect and is not.
+fn check_positive(what: &'static str, value: f64) -> Result<(), Undefined> {
+    if value > 0.0 && value.is_finite() {
+        Ok(())
+    } else {
+        Err(Undefined::OutOfDomain {
+            what,
+            value,
+            domain: "finite and greater than 0",
+        })
+    }
+}
+
 /// Lets a value pass only when it is finite, so that neither NaN nor infinity leaves the module unnoticed.
 fn finite(what: &'static str, value: f64) -> Result<f64, Undefined> {
     if value.is_finite() {

@@ -17,7 +17,6 @@
 /// ```
 #[must_use]
 pub fn units(filled: usize, buckets: usize) -> f64 {
-    #[allow(clippy::cast_precision_loss, reason = "counts of buckets")]
     let (filled, buckets) = (filled as f64, buckets as f64);
     if buckets == 0.0 {
         return 0.0;

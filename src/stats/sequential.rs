@@ -6,7 +6,7 @@
 //! first.
 
 use super::distribution::normal_cdf;
-use super::{Undefined, check_alpha, finite};
+use super::{Undefined, check_alpha, check_positive, finite};
 
 /// Bounds on the clock and on squared z, far outside anything meaningful, which keep ∞ − ∞ out of the
 /// formulas.
@@ -248,18 +248,6 @@ fn check_se(se: f64) -> Result<(), Undefined> {
         Err(Undefined::ZeroVariance)
     } else {
         check_positive("the standard error", se)
-    }
-}
-
-fn check_positive(what: &'static str, value: f64) -> Result<(), Undefined> {
-    if value > 0.0 && value.is_finite() {
-        Ok(())
-    } else {
-        Err(Undefined::OutOfDomain {
-            what,
-            value,
-            domain: "finite and greater than 0",
-        })
     }
 }
 

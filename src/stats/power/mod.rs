@@ -13,7 +13,7 @@ pub mod progress;
 pub mod proportions;
 
 use super::distribution::{normal_quantile, normal_upper_quantile};
-use super::{Undefined, check_alpha, finite};
+use super::{Undefined, check_alpha, check_positive, finite};
 
 /// What a test is to achieve.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -112,18 +112,6 @@ impl Size {
             exact,
             control: exact.ceil() as u64,
             treatment: (exact * ratio).ceil() as u64,
-        })
-    }
-}
-
-fn check_positive(what: &'static str, value: f64) -> Result<(), Undefined> {
-    if value > 0.0 && value.is_finite() {
-        Ok(())
-    } else {
-        Err(Undefined::OutOfDomain {
-            what,
-            value,
-            domain: "finite and greater than 0",
         })
     }
 }
