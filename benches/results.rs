@@ -8,7 +8,6 @@
 )]
 #![allow(
     clippy::unwrap_used,
-    clippy::cast_precision_loss,
     missing_docs,
     reason = "a benchmark may stop at the first surprise"
 )]

@@ -1,9 +1,5 @@
 //! `serin analyze` as a person runs it: figures against a pencil, against the report itself, and every bad file.
-#![allow(
-    clippy::unwrap_used,
-    clippy::cast_precision_loss,
-    reason = "a test that meets the unexpected has failed"
-)]
+#![allow(clippy::unwrap_used, reason = "a test that meets the unexpected has failed")]
 
 use parquet::{
     basic::{Compression, ZstdLevel},

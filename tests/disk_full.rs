@@ -124,11 +124,6 @@ fn counted(server: &Server) -> (u64, u64, u64) {
         n += own;
         resolved += own as f64 * rate["mean"].as_f64().unwrap();
     }
-    #[allow(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "a small count"
-    )]
     let resolved = resolved.round() as u64;
     (accepted, n, resolved)
 }

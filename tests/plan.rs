@@ -1,9 +1,5 @@
 //! `serin plan` against the golden values of `tests/reference`, and every bound of its options.
-#![allow(
-    clippy::unwrap_used,
-    clippy::cast_precision_loss,
-    reason = "a test that meets the unexpected has failed"
-)]
+#![allow(clippy::unwrap_used, reason = "a test that meets the unexpected has failed")]
 
 use serde_json::Value as Json;
 use std::{fs, process::Command};

@@ -172,17 +172,9 @@ impl<'de> Deserialize<'de> for Number {
             fn visit_bool<E>(self, value: bool) -> Result<Number, E> {
                 Ok(Number(RawValue::Bool(value)))
             }
-            #[allow(
-                clippy::cast_precision_loss,
-                reason = "metrics are doubles; larger whole numbers are rounded"
-            )]
             fn visit_i64<E>(self, value: i64) -> Result<Number, E> {
                 Ok(Number(RawValue::Number(value as f64)))
             }
-            #[allow(
-                clippy::cast_precision_loss,
-                reason = "metrics are doubles; larger whole numbers are rounded"
-            )]
             fn visit_u64<E>(self, value: u64) -> Result<Number, E> {
                 Ok(Number(RawValue::Number(value as f64)))
             }

@@ -118,7 +118,6 @@ impl ArmCounts {
         out.u8(VERSION);
         out.u64(self.accepted);
         out.u64(self.exposures.requests);
-        #[allow(clippy::cast_possible_truncation, reason = "at most 1024")]
         out.u16(filled as u16);
         for (bucket, count) in (0..).zip(&self.exposures.by_bucket) {
             if *count > 0 {

@@ -17,7 +17,6 @@ use std::collections::BTreeMap;
 
 const VERSION: u8 = 1;
 const BITS: u64 = 1 << 20;
-#[allow(clippy::cast_possible_truncation, reason = "16,384 fits every usize")]
 const WORDS: usize = (BITS / 64) as usize;
 /// The list ends at a quarter of the table's memory, because inserting moves half of it.
 const MOST_LISTED: usize = WORDS / 2;
@@ -42,7 +41,6 @@ impl Default for UnitSet {
 impl UnitSet {
     /// Adds the unit with this analysis hash and says whether its bit was free.
     pub(super) fn insert(&mut self, unit_hash: u64) -> bool {
-        #[allow(clippy::cast_possible_truncation, reason = "below 2^20")]
         let bit = (mix(unit_hash ^ SEED) & (BITS - 1)) as u32;
         match self {
             Self::Listed(list) => {

@@ -11,7 +11,6 @@ const VERSION: u8 = 1;
 /// The list takes 18 bytes per filled bucket, the table 16 KiB: the list ends where a third is filled, well before
 /// they are equal, because inserting moves half of it.
 const MOST_LISTED: usize = BUCKETS / 3;
-#[allow(clippy::cast_possible_truncation, reason = "1024 fits")]
 const K: u16 = BUCKETS as u16;
 
 /// How many buckets there are.
@@ -44,7 +43,6 @@ impl Buckets {
         let sums = match &mut self.0 {
             Form::Table(table) => &mut table[bucket % BUCKETS],
             Form::Listed { at, sums } => {
-                #[allow(clippy::cast_possible_truncation, reason = "below 1024")]
                 let bucket = (bucket % BUCKETS) as u16;
                 match at.binary_search(&bucket) {
                     Ok(place) => &mut sums[place],
@@ -130,10 +128,8 @@ impl Buckets {
                 out.f64(num);
             }
         } else {
-            #[allow(clippy::cast_possible_truncation, reason = "at most 341")]
             out.u16(filled as u16);
             for (bucket, den, num) in self.filled() {
-                #[allow(clippy::cast_possible_truncation, reason = "below 1024")]
                 out.u16(bucket as u16);
                 out.f64(den);
                 out.f64(num);
@@ -209,7 +205,6 @@ mod tests {
     fn filled_with(buckets: impl IntoIterator<Item = usize>) -> Buckets {
         let mut sums = Buckets::default();
         for bucket in buckets {
-            #[allow(clippy::cast_precision_loss, reason = "small")]
             sums.add(bucket, 1.0, bucket as f64);
         }
         sums

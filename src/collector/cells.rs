@@ -81,21 +81,18 @@ impl Cell {
 
     /// Σx.
     #[must_use]
-    #[allow(clippy::cast_precision_loss, reason = "counts stay far below 2^53")]
     pub fn sum(&self) -> f64 {
         (self.n as f64).mul_add(self.shift, self.sum_shifted)
     }
 
     /// The mean per value; none before the first.
     #[must_use]
-    #[allow(clippy::cast_precision_loss, reason = "counts stay far below 2^53")]
     pub fn mean(&self) -> Option<f64> {
         (self.n > 0).then(|| self.sum() / self.n as f64)
     }
 
     /// Adds all of `other`. With unequal shifts, `other`'s sums are moved to this cell's:
     /// Σ(x − s) = Σ(x − t) + n(t − s), Σ(x − s)² = Σ(x − t)² + 2(t − s)Σ(x − t) + n(t − s)².
-    #[allow(clippy::cast_precision_loss, reason = "counts stay far below 2^53")]
     pub fn merge(&mut self, other: &Self) {
         if self.n == 0 {
             self.shift = other.shift;

@@ -78,11 +78,9 @@ impl Writer<'_> {
     /// A number in seven bits per byte, the lowest first: small ones take one byte.
     pub(super) fn varint(&mut self, mut n: u64) {
         while n > 0x7f {
-            #[allow(clippy::cast_possible_truncation, reason = "the lowest bits are wanted")]
             self.u8(n as u8 | 0x80);
             n >>= 7;
         }
-        #[allow(clippy::cast_possible_truncation, reason = "below 128")]
         self.u8(n as u8);
     }
 

@@ -44,7 +44,6 @@ impl Hasher for NumberHasher {
     }
 
     #[inline]
-    #[allow(clippy::cast_possible_truncation, reason = "either half of a hash is a hash")]
     fn write_u128(&mut self, n: u128) {
         self.0 = n as u64;
     }

@@ -47,7 +47,6 @@ pub(super) struct Moment {
 impl Moment {
     /// The minute of a Unix second.
     pub(super) fn of(second: u32) -> Self {
-        #[allow(clippy::cast_possible_truncation, reason = "below sixty")]
         let minute = (second % HOUR_S / 60) as u8;
         Self {
             hour: second / HOUR_S,
@@ -127,11 +126,6 @@ impl Chunk {
         for point in &self.points {
             out.varint(u64::from(point.n));
             if whole {
-                #[allow(
-                    clippy::cast_possible_truncation,
-                    clippy::cast_sign_loss,
-                    reason = "whole, not negative and exact"
-                )]
                 out.varint(point.sum as u64);
             } else {
                 out.f64(point.sum);
@@ -157,9 +151,7 @@ impl Chunk {
             let sum = if flags & WHOLE_SUMS == 0 {
                 reader.f64()?
             } else {
-                #[allow(clippy::cast_precision_loss, reason = "written from a double that held it")]
-                let sum = reader.varint()? as f64;
-                sum
+                reader.varint()? as f64
             };
             if !sum.is_finite() {
                 return Err(reader.damaged("a sum is not finite"));

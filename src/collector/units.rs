@@ -74,10 +74,6 @@ impl UnitSample {
 
     /// The number of distinct units: exact up to [`SAMPLE_SIZE`], then (k − 1) / (the k-th lowest hash / 2⁶⁴).
     #[must_use]
-    #[allow(
-        clippy::cast_precision_loss,
-        reason = "an estimate needs no more than a double has"
-    )]
     pub fn estimate(&self) -> f64 {
         if self.is_exact() {
             return self.len() as f64;
@@ -123,9 +119,7 @@ impl UnitSample {
 
     /// The part a hash is stored in.
     pub(super) fn part(unit_hash: u64) -> u8 {
-        #[allow(clippy::cast_possible_truncation, reason = "below eight")]
-        let part = (unit_hash % u64::from(PARTS)) as u8;
-        part
+        (unit_hash % u64::from(PARTS)) as u8
     }
 
     /// Appends the bytes of one part.

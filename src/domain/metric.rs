@@ -70,10 +70,6 @@ impl Covariates {
     #[must_use]
     pub fn with(mut self, place: usize, number: Option<f64>) -> Self {
         if let Some(covariate) = self.0.get_mut(place) {
-            #[allow(
-                clippy::cast_possible_truncation,
-                reason = "seven digits tell units apart well enough"
-            )]
             let given = number
                 .filter(|number| (-LARGEST_VALUE..=LARGEST_VALUE).contains(number))
                 .map(|number| number as f32);

@@ -51,10 +51,6 @@ impl SegmentCodes {
     /// The segments of the first `attributes` attributes.
     pub fn segments(self, attributes: usize) -> impl Iterator<Item = Segment> {
         (0..attributes.min(MOST_SEGMENT_ATTRIBUTES)).map(move |place| {
-            #[allow(
-                clippy::cast_possible_truncation,
-                reason = "four bits, and a place below four"
-            )]
             let code = (self.0 >> (4 * place) & 0xf) as u8 | (place as u8) << 4;
             Segment(code)
         })
@@ -75,7 +71,6 @@ impl Segment {
             SegmentValue::Other => OTHER,
             SegmentValue::Missing => MISSING,
         };
-        #[allow(clippy::cast_possible_truncation, reason = "a place below four")]
         Self(((place % MOST_SEGMENT_ATTRIBUTES) as u8) << 4 | code)
     }
 

@@ -237,11 +237,6 @@ impl Judge<'_> {
                 bad += numerator;
             }
         }
-        #[allow(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "a count of outcomes"
-        )]
         let whole = observations as u64;
         Some(ArmCounts {
             variant: self.experiment.arm_name(arm)?.clone(),
@@ -266,11 +261,6 @@ fn absolute(limit: f64, guarded: Option<&GuardedCounts>, arm: ArmIndex) -> f64 {
     absolute_log_e(&grid, limit, bad, outcomes).unwrap_or(0.0)
 }
 
-#[allow(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "sums of zeros and ones"
-)]
 fn without_worst(buckets: &Buckets) -> (u64, u64) {
     let (outcomes, bad) = buckets.total();
     let worst = buckets

@@ -91,7 +91,6 @@ pub fn metric_report(input: &MetricInput<'_>) -> MetricReport {
 /// Distinct units behind an arm: those counted when they were assigned or, where more of them reported than that, as
 /// for outcomes sent without a decision of this process, the number estimated from the filled buckets.
 fn units(arm: &ArmInput<'_>) -> f64 {
-    #[allow(clippy::cast_precision_loss, reason = "counts stay far below 2^53")]
     let assigned = arm.units as f64;
     reporting_units(&arm.whole).max(assigned)
 }
@@ -115,7 +114,6 @@ fn alone(
             Err(Undefined::ZeroVariance)
         }
     });
-    #[allow(clippy::cast_precision_loss, reason = "counts stay far below 2^53")]
     let clipped = measure
         .cap
         .map(|_| cell.clipped as f64 / (cell.n as f64).max(1.0));
@@ -219,9 +217,8 @@ fn covered(cell: &Cell) -> f64 {
         .covariate
         .as_ref()
         .map_or(0.0, |covariate| covariate.total().0);
-    #[allow(clippy::cast_precision_loss, reason = "counts stay far below 2^53")]
-    let share = with / (cell.n as f64).max(1.0);
-    share
+
+    with / (cell.n as f64).max(1.0)
 }
 
 /// The distribution of a cell, for a metric that is a number.
@@ -340,7 +337,6 @@ fn design_effect(cell: &Cell, se: f64) -> Result<f64, Undefined> {
     if variance == 0.0 {
         return Err(Undefined::ZeroVariance);
     }
-    #[allow(clippy::cast_precision_loss, reason = "counts stay far below 2^53")]
     Ok(se * se * cell.n as f64 / variance)
 }
 
@@ -354,7 +350,6 @@ fn deviation([control, candidate]: [&Cell; 2]) -> Result<f64, Undefined> {
 }
 
 fn moments(cell: &Cell) -> Result<Moments, Undefined> {
-    #[allow(clippy::cast_precision_loss, reason = "counts stay far below 2^53")]
     let n = cell.n as f64;
     let squares = cell.sum_sq_shifted - cell.sum_shifted * (cell.sum_shifted / n.max(1.0));
     let squares = if squares <= ROUNDING * cell.sum_sq_shifted {

@@ -194,7 +194,6 @@ impl FirstSeen {
     fn tally(&self) -> BTreeMap<ArmIndex, (u64, f64)> {
         let mut tally: BTreeMap<ArmIndex, (u64, f64)> = BTreeMap::new();
         for epoch in &self.epochs {
-            #[allow(clippy::cast_precision_loss, reason = "counts stay far below 2^53")]
             let total = epoch.arms.iter().map(|arm| arm.units).sum::<u64>() as f64;
             for arm in &epoch.arms {
                 let (observed, expected) = tally.entry(arm.arm).or_default();

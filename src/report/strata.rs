@@ -278,7 +278,6 @@ pub(super) fn plain(strata: &[Stratum<'_>]) -> Option<(f64, f64)> {
     let (mut weights, mut base, mut difference) = (0.0, 0.0, 0.0);
     for stratum in strata {
         let (control, candidate) = (stratum.control.mean()?, stratum.candidate.mean()?);
-        #[allow(clippy::cast_precision_loss, reason = "counts stay far below 2^53")]
         let (n, m) = (stratum.control.n as f64, stratum.candidate.n as f64);
         let weight = n * m / (n + m);
         weights += weight;

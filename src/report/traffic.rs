@@ -103,11 +103,6 @@ pub(super) fn exposures(arms: &[Arm<'_>]) -> ByVariant<ExposureCounts> {
                 all.estimate()
             }
         };
-        #[allow(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "a count: not negative, and far below 2^53"
-        )]
         let units = estimate.round() as u64;
         (arm.name.clone(), ExposureCounts { requests, units })
     };

@@ -40,7 +40,6 @@ pub const fn mix(mut n: u64) -> u64 {
 /// `u(n)`: the upper 53 bits as a number in [0, 1).
 #[inline]
 #[must_use]
-#[allow(clippy::cast_precision_loss, reason = "53 bits fit a double exactly")]
 pub fn unit_interval(n: u64) -> f64 {
     (n >> 11) as f64 * ULP
 }
@@ -48,7 +47,6 @@ pub fn unit_interval(n: u64) -> f64 {
 /// The number in (0, 1) whose logarithm scores a variant; never 0, so the logarithm is finite.
 #[inline]
 #[must_use]
-#[allow(clippy::cast_precision_loss, reason = "53 bits fit a double exactly")]
 pub fn open_unit_interval(n: u64) -> f64 {
     ((n >> 11) as f64 + 0.5) * ULP
 }

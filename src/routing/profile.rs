@@ -72,10 +72,6 @@ impl ProfileRule {
 
 /// The number an attribute's value is: itself, or 1 and 0 for true and false. Text is never taken for one.
 #[must_use]
-#[allow(
-    clippy::cast_precision_loss,
-    reason = "beyond 2^53 a covariate is out of range anyway"
-)]
 pub fn number(value: &Value<'_>) -> Option<f64> {
     match value {
         Value::Bool(yes) => Some(f64::from(u8::from(*yes))),

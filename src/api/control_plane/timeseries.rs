@@ -210,7 +210,6 @@ fn variants<'a>(experiment: &'a Experiment, series: Series, found: &SeriesWindow
     }
     let is_metric = matches!(series, Series::Metric(_));
     let point = |(minute, (n, sum)): (u32, (u64, f64))| {
-        #[allow(clippy::cast_precision_loss, reason = "counts stay far below 2^53")]
         let mean = sum / n as f64;
         PointView {
             t: at(minute),

@@ -210,7 +210,6 @@ impl Metrics {
 }
 
 /// The count as Prometheus keeps it.
-#[allow(clippy::cast_precision_loss, reason = "counts stay far below 2^53")]
 fn approximate(count: u64) -> f64 {
     count as f64
 }

@@ -143,7 +143,6 @@ impl Analysis {
         if variant == control || ours.n == 0 || theirs.n == 0 {
             return None;
         }
-        #[allow(clippy::cast_precision_loss, reason = "counts stay far below 2^53")]
         let [of_variant, of_control] = [variant, control].map(|place| self.units.on[place].max(1) as f64);
         Some(Stratum {
             share: of_variant / (of_variant + of_control),
@@ -165,7 +164,6 @@ impl MetricTally {
     }
 }
 
-#[allow(clippy::cast_precision_loss, reason = "times are far below 2^53 ms")]
 fn seconds(ms: i64) -> f64 {
     ms as f64 / 1000.0
 }

@@ -217,10 +217,6 @@ fn known_before(field: &Field<'_>) -> Result<Option<f64>, String> {
 fn number(field: &Field<'_>, allowed: &str) -> Result<f64, String> {
     let number = match *field {
         Field::Number(number) => number,
-        #[allow(
-            clippy::cast_precision_loss,
-            reason = "whole numbers of this size are refused"
-        )]
         Field::Whole(number) => number as f64,
         Field::Text(bytes) => {
             let text = utf8(bytes)?;
@@ -244,7 +240,6 @@ fn moment(field: &Field<'_>) -> Result<Option<i64>, String> {
         Field::Absent | Field::Text(b"") => return Ok(None),
         Field::Moment(ms) => return Ok(Some(ms)),
         Field::Number(number) => number,
-        #[allow(clippy::cast_precision_loss, reason = "times are far below 2^53 ms")]
         Field::Whole(number) => number as f64,
         Field::Text(bytes) => {
             let text = utf8(bytes)?;
@@ -264,7 +259,6 @@ fn moment(field: &Field<'_>) -> Result<Option<i64>, String> {
     if !(0.0..LATEST_MS).contains(&ms) {
         return Err(format!("is {number}, but must be {ALLOWED}"));
     }
-    #[allow(clippy::cast_possible_truncation, reason = "checked to be below 10^14")]
     Ok(Some(ms.round() as i64))
 }
 

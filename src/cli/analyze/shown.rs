@@ -147,7 +147,6 @@ fn units(tally: &Tally, analysis: &Analysis) -> Table {
     let total: u64 = analysis.units.on.iter().sum();
     for &place in &analysis.order {
         let units = analysis.units.on[place];
-        #[allow(clippy::cast_precision_loss, reason = "counts stay far below 2^53")]
         let share = units as f64 / total.max(1) as f64;
         table.row([
             tally.variants[place].to_string(),

@@ -45,7 +45,6 @@ pub(super) fn randomised(units: &UnitCounts, notes: &mut Vec<String>) -> Randomi
     if units.on_several == 0 {
         return Randomised::Units;
     }
-    #[allow(clippy::cast_precision_loss, reason = "counts stay far below 2^53")]
     let share = units.on_several as f64 / units.total as f64;
     let several = format!(
         "{} of {} units ({}) are on more than one variant",
@@ -115,7 +114,6 @@ pub(super) fn split(
         ));
     }
     let total: f64 = weights.iter().sum();
-    #[allow(clippy::cast_precision_loss, reason = "counts stay far below 2^53")]
     let all = units.only_on.iter().sum::<u64>() as f64;
     let expected: Vec<f64> = weights.iter().map(|weight| weight / total * all).collect();
     let of_arms = order.iter().map(|&place| UnitsOfArm {

@@ -99,7 +99,6 @@ impl Needed {
         self.units.unwrap_or(self.requests)
     }
 
-    #[allow(clippy::cast_precision_loss, reason = "sizes of samples")]
     pub(super) fn all(&self) -> f64 {
         self.counted().all as f64
     }
@@ -270,16 +269,10 @@ impl Design {
         Needed {
             requests,
             units,
-            #[allow(clippy::cast_precision_loss, reason = "sizes of samples")]
             days: self.days(requests.all as f64),
         }
     }
 
-    #[allow(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "positive, and a cast of what is too large is the largest number"
-    )]
     fn per_arm(&self, control: f64, ratio: f64) -> PerArm {
         let whole = |size: f64| size.ceil() as u64;
         let (control, candidate) = (whole(control), whole(control * ratio));

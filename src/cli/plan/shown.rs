@@ -243,11 +243,6 @@ fn short(value: f64) -> String {
     shortened(value, 4)
 }
 
-#[allow(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "positive, and a cast of what is too large is the largest number"
-)]
 fn number_of(value: f64) -> String {
     count(value.ceil() as u64)
 }

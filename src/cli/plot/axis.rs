@@ -94,7 +94,6 @@ impl Axis {
         let step = step.unwrap_or(TIME_STEPS[TIME_STEPS.len() - 1]);
         let mut before = String::new();
         let mut write = |value: f64| {
-            #[allow(clippy::cast_possible_truncation, reason = "times are far below 2^63 ms")]
             let Ok(at) = Timestamp::from_millisecond(value as i64) else {
                 return String::new();
             };
@@ -150,7 +149,6 @@ impl Ranged for Axis {
         let place = |value: f64| if self.logarithmic { value.ln() } else { value };
         let share = (place(*value) - place(self.low)) / (place(self.high) - place(self.low));
         let length = f64::from(limit.1 - limit.0);
-        #[allow(clippy::cast_possible_truncation, reason = "pixels of a picture")]
         let offset = (share * length).round() as i32;
         limit.0 + offset
     }
@@ -192,11 +190,6 @@ fn nice_step(least: f64) -> f64 {
 fn multiples(low: f64, high: f64, step: f64) -> impl Iterator<Item = f64> {
     let (first, last) = ((low / step).ceil(), (high / step).floor());
     let count = (last - first).clamp(-1.0, 100.0) + 1.0;
-    #[allow(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "at most a hundred marks"
-    )]
     let count = count as u32;
     // Zero, and not minus zero.
     (0..count).map(move |index| (first + f64::from(index)) * step + 0.0)

@@ -64,7 +64,6 @@ pub(in crate::cli) struct Intervals {
 pub(in crate::cli) fn svg(picture: &Intervals) -> Result<String> {
     let reach = picture.reach();
     let margin = picture.margin.filter(|margin| *margin <= FAR * reach);
-    #[allow(clippy::cast_possible_truncation, reason = "at most 63 panels")]
     let panels = picture.courses.len() as u32;
     let legend = legend(margin.is_some());
     sheet(
@@ -79,7 +78,6 @@ pub(in crate::cli) fn svg(picture: &Intervals) -> Result<String> {
                 panel(part, picture, course, margin)?;
             }
             let words = "time (UTC); every point is made from all rows up to it";
-            #[allow(clippy::cast_possible_wrap, reason = "pixels")]
             let x = (WIDTH as i32 - super::paper::width(words, 14.0)) / 2;
             write(&below, (x, 0), words, &small(INK))
         },
@@ -96,12 +94,6 @@ impl Intervals {
     /// From the lowest to the highest that must be seen: every estimate, and most intervals.
     fn range(&self) -> (f64, f64) {
         let points = self.courses.iter().flat_map(|course| {
-            #[allow(
-                clippy::cast_possible_truncation,
-                clippy::cast_precision_loss,
-                clippy::cast_sign_loss,
-                reason = "a share of a small number"
-            )]
             let cut = (course.points.len() as f64 * CUT) as usize;
             let late = course.points.iter().skip(cut).map(|point| point.always_valid);
             // An estimate of the first moments may be far off too.
@@ -133,7 +125,6 @@ fn legend(margin: bool) -> Vec<Entry> {
 
 fn panel(area: &Area<'_>, picture: &Intervals, course: &Course, margin: Option<f64>) -> Result<()> {
     let all = || picture.courses.iter().flat_map(|course| &course.points);
-    #[allow(clippy::cast_precision_loss, reason = "times are far below 2^53 ms")]
     let ends = all().fold((f64::INFINITY, f64::NEG_INFINITY), |(first, last), point| {
         let at = point.at_ms as f64;
         (first.min(at), last.max(at))
@@ -170,7 +161,6 @@ fn panel(area: &Area<'_>, picture: &Intervals, course: &Course, margin: Option<f
         .draw()
         .map_err(undrawn)?;
 
-    #[allow(clippy::cast_precision_loss, reason = "times are far below 2^53 ms")]
     let at = |point: &Point| times.within(point.at_ms as f64);
     let single = course.points.len() == 1;
     let bands = [

@@ -68,7 +68,6 @@ pub(super) fn sheet(
     draw: impl FnOnce(&Area<'_>) -> Result<()>,
 ) -> Result<String> {
     let lines = legend_lines(legend);
-    #[allow(clippy::cast_possible_wrap, reason = "a few lines")]
     let head = LEGEND_AT + LEGEND_LINE * lines.len() as i32 + 8;
     let mut svg = String::new();
     {
@@ -113,13 +112,7 @@ pub(super) fn small(color: RGBColor) -> TextStyle<'static> {
 
 /// About how wide a text is, in pixels.
 pub(super) fn width(text: &str, size: f64) -> i32 {
-    #[allow(
-        clippy::cast_precision_loss,
-        clippy::cast_possible_truncation,
-        reason = "text of a picture"
-    )]
-    let width = (text.chars().count() as f64 * size * LETTER).ceil() as i32;
-    width
+    (text.chars().count() as f64 * size * LETTER).ceil() as i32
 }
 
 /// At most so many characters.

@@ -160,11 +160,6 @@ fn one(kind: Kind) -> fn(f64) -> String {
     }
 }
 
-#[allow(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "a count: not negative, and far below 2^53"
-)]
 fn whole(value: f64) -> String {
     count(value.round() as u64)
 }

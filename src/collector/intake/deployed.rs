@@ -122,10 +122,6 @@ fn unit_hash(outcome: &RawOutcome<'_>, id: Option<u128>, now: Timestamp) -> Resu
             "a unit is text that is not empty, or a whole number",
         )),
         (Some(unit), _) => Ok(hash::analysis_hash(unit)),
-        #[allow(
-            clippy::cast_possible_truncation,
-            reason = "the lower half is a hash by itself"
-        )]
         (None, Some(id)) => Ok(id as u64),
         (None, None) => {
             let arrival = hash::unit_hash(&now.as_nanosecond().to_le_bytes(), NAMELESS);

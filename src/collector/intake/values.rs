@@ -61,10 +61,6 @@ fn metric(
             format!("metric `{name}` takes {wanted}, not {found}"),
         )
     };
-    #[allow(
-        clippy::float_cmp,
-        reason = "a rate's number is one of two exact values or it is refused"
-    )]
     let value = match (metric.kind, value) {
         (MetricKind::Rate, RawValue::Bool(bad)) => f64::from(u8::from(bad)),
         (MetricKind::Rate, RawValue::Number(number)) if number == 0.0 || number == 1.0 => number.abs(),

@@ -96,7 +96,6 @@ pub(super) fn estimate(form: Form, current: Option<&Blocks>, before: Option<Opti
 
 /// How many requests or outcomes there were.
 pub(super) fn count(span: Span, current: &Blocks, before: Option<&Blocks>) -> Total<u64> {
-    #[allow(clippy::cast_precision_loss, reason = "counts stay far below 2^53")]
     let of = |(n, _): (u64, f64)| n as f64;
     Total {
         value: current.n(),
@@ -157,12 +156,10 @@ fn side(form: Form, blocks: Option<&Blocks>) -> Side {
     let Some(blocks) = blocks.filter(|blocks| blocks.n() > 0) else {
         return Side::empty(NOTHING);
     };
-    #[allow(clippy::cast_precision_loss, reason = "counts stay far below 2^53")]
     let clusters = blocks.0.values().map(|&(n, sum)| match form {
         Form::Complement => (n as f64, n as f64 - sum),
         Form::Rate | Form::Mean => (n as f64, sum),
     });
-    #[allow(clippy::cast_precision_loss, reason = "counts stay far below 2^53")]
     let mean = blocks.sum() / blocks.n() as f64;
     Side {
         value: Figure::finite(
@@ -222,7 +219,6 @@ mod tests {
     fn any_blocks() -> impl Strategy<Value = Blocks> {
         let n = prop::sample::select(vec![1_u64, 2, 1_000, 1_000_000_000_000]);
         let mean = prop::sample::select(vec![0.0, 1.0, 0.5, 1e-300, 1e9, 1e9 + 1.0, -1e15, 1e15, f64::MAX]);
-        #[allow(clippy::cast_precision_loss, reason = "far below 2^53")]
         let block = (n, mean).prop_map(|(n, mean)| (n, (n as f64 * mean).clamp(f64::MIN, f64::MAX)));
         prop::collection::btree_map(0_u32..40, block, 0..40).prop_map(Blocks)
     }

@@ -92,7 +92,6 @@ fn test(q: f64, before: (&Sketch, f64), now: (&Sketch, f64)) -> Result<Found, St
 /// with each other; 1 where that cannot be had. The variance of single requests is read from the sketch.
 fn design_effect(tally: &Tally) -> f64 {
     let effect = |blocks: &Blocks| {
-        #[allow(clippy::cast_precision_loss, reason = "counts stay far below 2^53")]
         let clusters = blocks.0.values().map(|&(n, sum)| (n as f64, sum));
         let summary = ArmSummary::from_clusters(clusters).ok()?;
         let points: Vec<f64> = (0..GRID)
@@ -101,7 +100,6 @@ fn design_effect(tally: &Tally) -> f64 {
                 tally.latency.quantile(q).ok()
             })
             .collect();
-        #[allow(clippy::cast_precision_loss, reason = "two hundred")]
         let n = points.len() as f64;
         let mean = points.iter().sum::<f64>() / n;
         let variance = points.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / n;
@@ -141,7 +139,6 @@ mod tests {
 
     /// A permutation of 1 to n − 1 for a prime n, so that blocks differ by chance only.
     fn shuffled(n: u64) -> impl Iterator<Item = f64> {
-        #[allow(clippy::cast_precision_loss, reason = "small")]
         (1..n).map(move |k| (k * 5_003 % n) as f64)
     }
 

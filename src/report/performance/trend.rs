@@ -78,7 +78,6 @@ impl Side {
     pub(super) fn total(n: u64, blocks: impl Iterator<Item = (f64, f64)> + Clone) -> Self {
         let value = Figure::finite("the total", blocks.clone().map(|(_, had)| had).sum());
         let summary = if n < LEAST_EVENTS {
-            #[allow(clippy::cast_precision_loss, reason = "fewer than ten")]
             let (have, needed) = (n as f64, LEAST_EVENTS as f64);
             let what = "counted in one of the windows";
             Err(Undefined::Collecting { what, have, needed }.to_string())
@@ -95,7 +94,6 @@ impl Side {
     /// The summary, where there is enough behind it to be compared.
     fn ready(&self) -> Result<&ArmSummary, String> {
         let summary = self.summary.as_ref().map_err(Clone::clone)?;
-        #[allow(clippy::cast_precision_loss, reason = "a handful of blocks")]
         let collecting = |what, have, needed| Err(Undefined::Collecting { what, have, needed }.to_string());
         if summary.n_eff < LEAST_BLOCKS {
             let have = (summary.n_eff * 10.0).floor() / 10.0;
@@ -105,7 +103,6 @@ impl Side {
                 LEAST_BLOCKS,
             );
         }
-        #[allow(clippy::cast_precision_loss, reason = "a handful of blocks")]
         for (have, what) in [
             (
                 summary.clusters_with_events,

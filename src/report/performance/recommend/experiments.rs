@@ -206,11 +206,6 @@ impl About<'_> {
 }
 
 fn number_of_units(units: f64) -> String {
-    #[allow(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "a count: not negative, and far below 2^53"
-    )]
     let whole = units.round() as u64;
     count(whole)
 }

@@ -55,7 +55,6 @@ pub(super) fn number(value: f64) -> String {
     if value == 0.0 {
         return "0".to_owned();
     }
-    #[allow(clippy::cast_possible_truncation, reason = "the exponent of a finite number")]
     let magnitude = value.abs().log10().floor() as i32;
     let decimals = usize::try_from((2 - magnitude).clamp(0, 12)).unwrap_or(0);
     format!("{value:.decimals$}")

@@ -114,9 +114,8 @@ fn without_a_change_few_are_called_one() {
         state = state
             .wrapping_mul(6_364_136_223_846_793_005)
             .wrapping_add(1_442_695_040_888_963_407);
-        #[allow(clippy::cast_precision_loss, reason = "53 bits")]
-        let uniform = (state >> 11) as f64 / (1_u64 << 53) as f64;
-        uniform
+
+        (state >> 11) as f64 / (1_u64 << 53) as f64
     };
     let mut window = || {
         let clusters: Vec<(f64, f64)> = (0..15)

@@ -174,11 +174,6 @@ impl About<'_> {
 
     /// Units of an arm that reported: an estimate, but no more than there are values.
     fn units(&self, arm: &VariantFigures) -> u64 {
-        #[allow(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "an estimated count: not negative, and far below 2^53"
-        )]
         let reporting = arm.units.round() as u64;
         reporting.min(arm.n)
     }
