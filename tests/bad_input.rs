@@ -240,6 +240,7 @@ fn bodies_and_headers_without_measure() {
     client.send(b"GET /healthz HTTP/1.1\r\n");
     let slow = std::thread::spawn(move || {
         while writer.write_all(b"a: b\r\n").is_ok() && began.elapsed() < process::PATIENCE {
+            // The attack itself: a header line now and then, for ever.
             std::thread::sleep(Duration::from_millis(30));
         }
         began.elapsed()

@@ -132,6 +132,7 @@ fn step(address: SocketAddr, round: u64) -> Vec<String> {
                 Ok(reply) => assert!(turn == 0 && reply.status == 409, "{reply:?}"),
                 Err(_) => return acknowledged,
             }
+            // Nothing waits for this: it keeps a round at tens of commands, where thousands would only be more epochs.
             thread::sleep(Duration::from_millis(15));
         }
     }
@@ -169,7 +170,7 @@ fn a_kill_loses_nothing_acknowledged_and_counts_nothing_twice() {
             .collect();
         let control = server.control;
         let stepping = thread::spawn(move || step(control, round));
-        // The one sleep whose length is the point: the instant of the kill.
+        // Nothing is waited for: the length is the point, a kill at an instant that nobody chose.
         thread::sleep(Duration::from_millis(100 + random.below(350)));
         killed.store(true, Ordering::SeqCst);
         server.child.kill().unwrap();
