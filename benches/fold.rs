@@ -120,6 +120,7 @@ fn entries(experiment: &Experiment, names: &[&str]) -> Vec<Vec<u8>> {
             values: keys.iter().map(|(key, mean)| (*key, value(*mean))).collect(),
             segments: Default::default(),
             covariates: Default::default(),
+            again: false,
             tagging: None,
         }
     };

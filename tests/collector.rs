@@ -281,6 +281,7 @@ fn outcome(n: u64, values: &[(MetricKey, f64)]) -> Observation {
         values: values.iter().copied().collect(),
         segments: Default::default(),
         covariates: Default::default(),
+        again: false,
         tagging: None,
     }
 }

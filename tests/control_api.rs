@@ -416,6 +416,7 @@ async fn report(api: &Running, id: &str, outcomes: &[(u8, &str, f64)]) {
             values: std::iter::once((key, *value)).collect(),
             segments: Default::default(),
             covariates: Default::default(),
+            again: false,
             tagging: None,
         }
     };

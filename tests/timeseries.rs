@@ -126,6 +126,7 @@ impl Bench {
                 .with(0, Some(n as usize % 2))
                 .with(1, n.is_multiple_of(5).then_some(0)),
             covariates: Covariates([n.is_multiple_of(4).then_some(1.5), None]),
+            again: false,
             tagging: None,
         }
     }

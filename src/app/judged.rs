@@ -32,7 +32,7 @@ fn status(experiment: &Experiment, assessment: Assessment) -> Option<GuardrailSt
         rate.map_or_else(|| Figure::undefined("no outcomes of this metric"), Figure::Known)
     };
     let ratio_ci = match guardrail.limit {
-        Limit::MaxRate(_) => None,
+        Limit::MaxRate(_) | Limit::MaxExcess(_) => None,
         Limit::MaxRatio(_) => Some(
             match assessment
                 .ratio

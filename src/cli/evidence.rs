@@ -28,6 +28,29 @@ pub(super) fn sentences(experiment: &str, freeze: &Value, control: &str) -> Vec<
         Ok(FreezeCause::Manual) => vec![format!(
             "Frozen on {at} by hand ({actor}, revision {revision}): {reason}."
         )],
+        Ok(FreezeCause::Blind { variant, since }) => vec![
+            format!("Frozen on {at} for want of outcomes (revision {revision})."),
+            format!(
+                "`{}` was served since {} and nothing was reported of it: {reason}.",
+                plain(variant.as_str()),
+                moment(since)
+            ),
+        ],
+        Ok(FreezeCause::Deadline {
+            stage,
+            since,
+            waited_for,
+        }) => vec![
+            format!("Frozen on {at} at the deadline of stage {} (revision {revision}).", stage + 1),
+            format!(
+                "It began on {} and {}: {reason}.",
+                moment(since),
+                waited_for.map_or_else(
+                    || "was still running".to_owned(),
+                    |cause| format!("waited for `{cause}` at last")
+                )
+            ),
+        ],
         // A newer server may know causes that this command line does not: show them as they come.
         Err(_) => vec![
             format!("Frozen on {at} by {actor} (revision {revision}): {reason}."),
@@ -81,6 +104,7 @@ pub(super) fn limit(limit: &Limit) -> String {
             shortened(*ratio, 4)
         ),
         Limit::MaxRate(rate) => format!("at a rate of {}", percent(*rate)),
+        Limit::MaxExcess(excess) => format!("{} above control's rate", percent(*excess)),
     }
 }
 
@@ -180,10 +204,10 @@ mod tests {
             "Frozen on 2026-12-01 10:00:05 UTC by hand (api, revision 4): odd answers."
         );
         let newer =
-            json!({"revision": 4, "at": "x", "actor": "fleet", "reason": "r", "cause": {"blind": 600}});
+            json!({"revision": 4, "at": "x", "actor": "fleet", "reason": "r", "cause": {"odd": 600}});
         let told = sentences("tone", &newer, "control").join("\n");
         assert!(
-            told.contains("by fleet (revision 4): r.\nCause: {\"blind\":600}."),
+            told.contains("by fleet (revision 4): r.\nCause: {\"odd\":600}."),
             "{told}"
         );
     }

@@ -5,6 +5,7 @@
 use super::{
     cells::Cell,
     codec::{FormatError, Reader, Writer},
+    reporting::Reporting,
     segment_cells::SegmentCells,
     units::UnitSample,
 };
@@ -14,7 +15,8 @@ use crate::{
 };
 
 const WHAT: &str = "arm counts";
-const VERSION: u8 = 1;
+/// Version 1 does not say who reported back.
+const VERSION: u8 = 2;
 
 /// The requests that used an arm.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -61,6 +63,8 @@ pub struct ArmCounts {
     pub exposures: Exposures,
     /// Outcomes accepted, however many metrics each had.
     pub accepted: u64,
+    /// Which of the requests were reported back, and how soon.
+    pub reporting: Reporting,
     /// One cell per metric that was ever reported, in the order of the first report.
     pub cells: Vec<(MetricKey, Cell)>,
     /// The same values once more for each attribute that results are broken down by.
@@ -99,6 +103,7 @@ impl ArmCounts {
     pub fn merge(&mut self, other: &Self) {
         self.exposures.merge(&other.exposures);
         self.accepted += other.accepted;
+        self.reporting.merge(&other.reporting);
         for (metric, cell) in &other.cells {
             let place = self.place(*metric);
             self.cells[place].1.merge(cell);
@@ -125,12 +130,13 @@ impl ArmCounts {
                 out.u32(*count);
             }
         }
+        self.reporting.encode(&mut out);
     }
 
     /// Reads what [`ArmCounts::encode_counters`] wrote into these counts.
     pub(super) fn decode_counters(&mut self, bytes: &[u8]) -> Result<(), FormatError> {
         let mut reader = Reader::new(WHAT, bytes);
-        reader.version(VERSION)?;
+        let version = reader.version_up_to(VERSION)?;
         self.accepted = reader.u64()?;
         self.exposures.requests = reader.u64()?;
         let filled = reader.u16()?;
@@ -145,6 +151,9 @@ impl ArmCounts {
                 .by_bucket
                 .get_mut(bucket)
                 .ok_or_else(|| reader.damaged("there is no such bucket"))? = count;
+        }
+        if version > 1 {
+            self.reporting = Reporting::read(&mut reader)?;
         }
         reader.end()
     }

@@ -36,6 +36,19 @@ impl Duplicates {
         }
     }
 
+    /// Whether the receipt of an outcome has reported something before; false for one without a receipt.
+    pub(super) fn reports_again(
+        &mut self,
+        outcome: &Observation,
+        store: &Journal,
+    ) -> Result<bool, StoreError> {
+        let Some(receipt) = outcome.receipt else {
+            return Ok(false);
+        };
+        let run = self.receipts.load(receipt, outcome.second, store)?;
+        Ok(self.receipts.has_reported(run, receipt.1))
+    }
+
     /// Says what of an outcome is new, and marks that.
     pub(super) fn admit(&mut self, outcome: &Observation, store: &Journal) -> Result<Novelty, StoreError> {
         if outcome.id.is_some_and(|id| self.ids.contains(id)) {
@@ -102,6 +115,7 @@ mod tests {
             values: metrics.iter().map(|metric| (MetricKey(*metric), 1.0)).collect(),
             segments: Default::default(),
             covariates: Default::default(),
+            again: false,
             tagging: None,
         }
     }
@@ -129,6 +143,9 @@ mod tests {
         assert_eq!(admit((7, 9), &[5, 3]), some(&[5]));
         assert_eq!(admit((7, 9 + RUN), &[1]), Novelty::All);
         assert_eq!(admit((8, 9), &[1]), Novelty::All);
+        let mut again = |receipt| seen.reports_again(&outcome(Some(receipt), None, &[9]), &journal).unwrap();
+        assert_eq!([(7, 9), (8, 9), (7, 10), (8, 9 + RUN)].map(&mut again), [true, true, false, false]);
+        assert!(!seen.reports_again(&outcome(None, None, &[1]), &journal).unwrap());
     }
 
     const RUN: u32 = 4_096;

@@ -1,8 +1,9 @@
 //! One journal entry: everything a group commit made durable, in one blob.
 //!
 //! What is counted is always read back from these bytes, in the live process as after a restart, so a replay cannot
-//! count differently. Holds only what is new: duplicates are left out before. Entries of version 1, which knows
-//! neither segments nor covariates, are read as well: an upgrade finds them in the journal.
+//! count differently. Holds only what is new: duplicates are left out before. Entries of older versions are read as
+//! well, since an upgrade finds them in the journal: version 1 knows neither segments nor covariates, version 2 does not
+//! say which outcome was its receipt's first.
 
 use super::{
     codec::{FormatError, Reader, Writer, length, seal, unseal},
@@ -16,13 +17,14 @@ use crate::domain::{
 use std::collections::BTreeMap;
 
 const WHAT: &str = "journal entry";
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 const HAS_RECEIPT: u8 = 1;
 const HAS_ID: u8 = 2;
 const HAS_SEGMENTS: u8 = 4;
 const HAS_COVARIATE: [u8; MOST_COVARIATES] = [8, 16];
+const IS_AGAIN: u8 = 32;
 /// Every flag of a version; what is set beyond them cannot be right.
-const FLAGS: [u8; 2] = [3, 31];
+const FLAGS: [u8; 3] = [3, 31, 63];
 
 /// Exposures by arm: the analysis hash of each request's unit.
 pub(super) type ExposureLists = BTreeMap<(ExperimentKey, Epoch, ArmIndex), Vec<u64>>;
@@ -59,8 +61,8 @@ impl EntryBuilder {
         Writer(&mut self.bytes).u32(0);
     }
 
-    /// Adds an outcome with those of its values that are new.
-    pub(super) fn push(&mut self, outcome: &Observation, values: &Values) {
+    /// Adds an outcome with those of its values that are new; `again` when its receipt has reported before.
+    pub(super) fn push(&mut self, outcome: &Observation, values: &Values, again: bool) {
         self.outcomes += 1;
         let mut out = Writer(&mut self.bytes);
         let segments = outcome.segments;
@@ -68,6 +70,9 @@ impl EntryBuilder {
         let mut flags = outcome.receipt.map_or(0, |_| HAS_RECEIPT) | outcome.id.map_or(0, |_| HAS_ID);
         if segments != SegmentCodes::default() {
             flags |= HAS_SEGMENTS;
+        }
+        if again {
+            flags |= IS_AGAIN;
         }
         for (flag, covariate) in covariates.clone() {
             flags |= covariate.map_or(0, |_| flag);
@@ -183,6 +188,7 @@ impl<'a> Entry<'a> {
                 values: Values::default(),
                 segments: SegmentCodes::default(),
                 covariates: Covariates::default(),
+                again: flags & IS_AGAIN != 0,
                 tagging: None,
             };
             if flags & HAS_RECEIPT != 0 {
@@ -246,6 +252,7 @@ mod tests {
             values: (0..n).map(|key| (MetricKey(key), f64::from(key) / 4.0)).collect(),
             segments: SegmentCodes::default(),
             covariates: Covariates::default(),
+            again: false,
             tagging: None,
         }
     }
@@ -261,6 +268,7 @@ mod tests {
                 segments
             },
             covariates: Covariates([covariate(2), covariate(4)]),
+            again: n & 8 != 0,
             ..outcome(n)
         }
     }
@@ -285,7 +293,7 @@ mod tests {
             builder.begin(42, &exposures());
             for n in 0..9 {
                 let outcome = profiled(n);
-                builder.push(&outcome, &outcome.values);
+                builder.push(&outcome, &outcome.values, outcome.again);
             }
             builder.finish();
             let bytes = builder.sealed().to_vec();
@@ -310,7 +318,7 @@ mod tests {
         builder.begin(42, &exposures());
         for n in 1..4 {
             let outcome = outcome(n);
-            builder.push(&outcome, &outcome.values);
+            builder.push(&outcome, &outcome.values, outcome.again);
         }
         builder.finish();
         // Only the version and with it the seal differ.
@@ -323,7 +331,7 @@ mod tests {
         let mut builder = EntryBuilder::default();
         builder.begin(42, &ExposureLists::new());
         let outcome = profiled(3);
-        builder.push(&outcome, &outcome.values);
+        builder.push(&outcome, &outcome.values, outcome.again);
         builder.finish();
         let changed = |at: usize, to: u8| {
             let mut bytes = builder.sealed()[..builder.sealed().len() - 8].to_vec();
@@ -334,10 +342,10 @@ mod tests {
         // Version, second, number of lists and of outcomes, then the flags of the first outcome.
         let flags = 1 + 4 + 4 + 4;
         assert_eq!(changed(0, VERSION), Ok(()));
-        for version in [0, 3, 255] {
+        for version in [0, 4, 255] {
             assert!(matches!(changed(0, version), Err(FormatError::Version { .. })));
         }
-        assert!(changed(flags, 32).is_err());
+        assert!(changed(flags, 64).is_err());
         assert!(changed(0, 1).is_err(), "version 1 has no segments");
     }
 }

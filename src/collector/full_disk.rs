@@ -46,6 +46,7 @@ fn batch(first: u32) -> Vec<Observation> {
         values: std::iter::once((MetricKey(1), 1.0)).collect(),
         segments: Default::default(),
         covariates: Default::default(),
+        again: false,
         tagging: None,
     };
     (first..first + 200).map(outcome).collect()

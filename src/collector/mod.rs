@@ -25,6 +25,7 @@ mod minutes;
 pub mod observation;
 pub mod offline;
 mod receipt_marks;
+pub mod reporting;
 mod row_key;
 pub mod segment_cells;
 pub mod series;

@@ -95,6 +95,8 @@ pub struct Observation {
     pub segments: SegmentCodes,
     /// What was known of the unit beforehand.
     pub covariates: Covariates,
+    /// Whether its receipt has reported something before.
+    pub again: bool,
     /// Raw values, neither clipped nor turned into rates; each metric once.
     pub values: Values,
     /// Boxed, because few outcomes are tagged.

@@ -82,7 +82,7 @@ impl OfflineCollector {
         let now = unix_second(now);
         self.builder.begin(now, &self.exposures);
         for outcome in outcomes {
-            self.builder.push(outcome, &outcome.values);
+            self.builder.push(outcome, &outcome.values, outcome.again);
         }
         self.builder.finish();
         let builder = std::mem::take(&mut self.builder);
@@ -99,7 +99,7 @@ impl OfflineCollector {
         let mut builder = EntryBuilder::default();
         builder.begin(now, &ExposureLists::new());
         for outcome in outcomes {
-            builder.push(outcome, &outcome.values);
+            builder.push(outcome, &outcome.values, outcome.again);
         }
         builder.finish();
         builder.sealed().to_vec()

@@ -113,6 +113,14 @@ impl ReceiptMarks {
         true
     }
 
+    /// Whether a receipt whose run is loaded has reported anything.
+    pub(super) fn has_reported(&self, run: u64, sequence: u32) -> bool {
+        let bit = sequence % RUN;
+        let (word, mask) = (bit as usize / 64, 1 << (bit % 64));
+        let metrics = self.runs.get(&run).map_or(&[][..], |run| &run.metrics);
+        metrics.iter().any(|(_, words)| words[word] & mask != 0)
+    }
+
     /// The commit worked: the marks stay, and runs that have to be stored again are named.
     pub(super) fn keep(&mut self, mut became_dirty: impl FnMut(u64)) {
         for mark in self.fresh.drain(..) {

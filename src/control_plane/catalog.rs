@@ -6,9 +6,10 @@ use crate::domain::{
     command::FILE_ACTOR,
     event::{Event, Recorded},
     experiment::{
-        ArmShare, EpochRecord, EvidenceClock, Experiment, ExperimentSpec, FreezeRecord, PinnedVersion,
-        RESTART_BLOCKS, State,
+        ArmShare, Conclusion, ConclusionRecord, EpochRecord, EvidenceClock, Experiment, ExperimentSpec,
+        FreezeCause, FreezeRecord, Hold, HoldCause, PinnedVersion, Progress, State,
     },
+    guardrail::ALPHA,
     id::{ArmIndex, ExperimentId, ExperimentKey, MetricKey, PromptKey, PromptName, Revision},
     metric::built_in_keys,
     prompt::{Prompt, PromptVersion},
@@ -108,19 +109,45 @@ impl Catalog {
             }),
             Event::ExperimentStarted { id, pinned } => self.change(entry, id, |experiment| {
                 experiment.started.get_or_insert(entry.revision);
-                experiment.state = State::Running;
-                experiment.hold = None;
-                repin(experiment, pinned, entry);
-                begin_epoch(experiment, entry);
-                if experiment.evidence.is_none() {
-                    begin_evidence(experiment, at);
+                experiment.conclusion = None;
+                go_on(experiment, pinned, entry, Begin::Stage(0));
+            }),
+            Event::ExperimentHeld { id, cause, breach } => self.change(entry, id, |experiment| {
+                let asked = if breach.is_some() {
+                    HoldCause::Guardrail
+                } else {
+                    HoldCause::Manual
+                };
+                let cause = cause.unwrap_or(asked);
+                experiment.state = State::Holding;
+                experiment.hold = Some(Hold {
+                    cause,
+                    since: at,
+                    reason: entry.reason.clone(),
+                });
+                if let Some(progress) = &mut experiment.progress {
+                    progress.pause(at);
+                }
+                if !cause.clears_itself() {
+                    begin_epoch(experiment, entry);
                 }
             }),
-            Event::ExperimentHeld { id, breach } => self.change(entry, id, |experiment| {
-                experiment.state = State::Holding;
-                experiment.held_by_guardrail = breach.is_some();
-                experiment.hold = Some(entry.reason.clone());
+            Event::ExperimentCleared { id, cause } => self.change(entry, id, |experiment| {
+                experiment.state = State::Running;
+                experiment.hold = None;
+                if let Some(progress) = &mut experiment.progress {
+                    progress.go_on(at, *cause);
+                }
+            }),
+            Event::ExperimentAdvanced { id, stage, .. } => self.change(entry, id, |experiment| {
+                experiment.state = State::Running;
+                experiment.hold = None;
+                experiment.progress = Some(Progress::begun(*stage, at));
                 begin_epoch(experiment, entry);
+                let (place, span) = (staged(&experiment.spec, *stage), span(&experiment.spec, *stage, at));
+                if let Some(clock) = &mut experiment.evidence {
+                    clock.enter(at, place, span);
+                }
             }),
             Event::ExperimentFrozen { id, cause } => self.change(entry, id, |experiment| {
                 experiment.state = State::Frozen;
@@ -135,27 +162,25 @@ impl Catalog {
                 begin_epoch(experiment, entry);
             }),
             Event::ExperimentResumed { id, pinned } => self.change(entry, id, |experiment| {
-                // What a guardrail did would be done again at once by the same evidence, so it starts afresh; a
-                // person's hold leaves it as it was.
-                let thawed =
-                    experiment.freeze.take().is_some() | std::mem::take(&mut experiment.held_by_guardrail);
-                experiment.state = State::Running;
-                experiment.hold = None;
-                repin(experiment, pinned, entry);
-                begin_epoch(experiment, entry);
-                if thawed || experiment.evidence.is_none() {
-                    begin_evidence(experiment, at);
-                }
+                experiment.conclusion = None;
+                let begin = match (experiment.freeze.take(), experiment.hold.as_ref()) {
+                    (Some(freeze), _) => Begin::Afresh(freeze.cause),
+                    (None, Some(hold)) => Begin::After(hold.cause),
+                    (None, None) => Begin::Stage(0),
+                };
+                go_on(experiment, pinned, entry, begin);
             }),
-            Event::ExperimentStopped { id } => self.change(entry, id, |experiment| {
+            Event::ExperimentStopped {
+                id,
+                conclusion,
+                results,
+            } => self.change(entry, id, |experiment| {
                 experiment.state = State::Stopped;
-                experiment.hold = None;
-                begin_epoch(experiment, entry);
+                conclude(experiment, entry, conclusion.unwrap_or(Conclusion::Inconclusive), results);
             }),
-            Event::ExperimentPromoted { id, .. } => self.change(entry, id, |experiment| {
+            Event::ExperimentPromoted { id, results, .. } => self.change(entry, id, |experiment| {
                 experiment.state = State::Promoted;
-                experiment.hold = None;
-                begin_epoch(experiment, entry);
+                conclude(experiment, entry, Conclusion::Ship, results);
             }),
             Event::GuardrailAlerted { id, breach } => self.change(entry, id, |experiment| {
                 experiment.alerted.push(breach.guardrail.clone());
@@ -203,7 +228,8 @@ impl Catalog {
             started: None,
             freeze: None,
             hold: None,
-            held_by_guardrail: false,
+            progress: None,
+            conclusion: None,
             alerted: Vec::new(),
             evidence: None,
             created_at: entry.at,
@@ -219,7 +245,7 @@ impl Catalog {
         let Some(mut experiment) = self.experiments.get(&spec.id).map(|e| Experiment::clone(e)) else {
             return;
         };
-        let rerouted = !experiment.spec.routes_like(spec);
+        let rerouted = !experiment.spec.routes_like(spec, experiment.stage());
         self.adopt(&mut experiment, spec);
         experiment.file = file_of(entry).or(experiment.file);
         experiment.changed_at = entry.at;
@@ -287,6 +313,73 @@ impl Catalog {
     }
 }
 
+/// How an experiment goes on.
+enum Begin {
+    /// From a stage on.
+    Stage(usize),
+    /// After a freeze: from the first stage on, with new evidence.
+    Afresh(FreezeCause),
+    /// In the same stage, after a hold.
+    After(HoldCause),
+}
+
+fn go_on(experiment: &mut Experiment, pinned: &[PinnedVersion], entry: &Recorded, begin: Begin) {
+    let at = entry.at;
+    experiment.state = State::Running;
+    experiment.hold = None;
+    match (&begin, &mut experiment.progress) {
+        (Begin::After(cause), Some(progress)) => {
+            progress.go_on(at, *cause);
+            progress.budget_waived |= *cause == HoldCause::Budget;
+        }
+        (Begin::Stage(stage), progress) => *progress = Some(Progress::begun(*stage, at)),
+        (_, progress) => *progress = Some(Progress::begun(0, at)),
+    }
+    let earlier = experiment.evidence.as_ref().map(|clock| clock.alpha);
+    repin(experiment, pinned, entry);
+    begin_epoch(experiment, entry);
+    let alpha = match begin {
+        // Once frozen by the test and let go on, the same candidate may freeze falsely once more: half as likely each
+        // time, so that all times together stay below twice the budget.
+        Begin::Afresh(FreezeCause::Guardrail(_)) => earlier.map_or(ALPHA, |alpha| alpha / 2.0),
+        // What a guardrail did would be done again at once by the same evidence, so it starts afresh; a person's hold
+        // leaves it as it was.
+        Begin::Afresh(_) | Begin::After(HoldCause::Guardrail) => earlier.unwrap_or(ALPHA),
+        _ if earlier.is_none() => ALPHA,
+        Begin::Stage(stage) => {
+            let (place, span) = (staged(&experiment.spec, stage), span(&experiment.spec, stage, at));
+            if let Some(clock) = &mut experiment.evidence {
+                clock.enter(at, place, span);
+            }
+            return;
+        }
+        Begin::After(_) => return,
+    };
+    // New content has begun its own evidence, with the whole budget, in this very epoch.
+    let fresh = experiment.evidence.as_ref().map(|clock| clock.since_epoch);
+    if fresh != Some(experiment.epoch()) {
+        begin_evidence(experiment, at, alpha);
+    }
+}
+
+fn conclude(
+    experiment: &mut Experiment,
+    entry: &Recorded,
+    conclusion: Conclusion,
+    results: &Option<serde_json::Value>,
+) {
+    experiment.hold = None;
+    experiment.conclusion = Some(ConclusionRecord {
+        conclusion,
+        revision: entry.revision,
+        at: entry.at,
+        actor: entry.actor.clone(),
+        reason: entry.reason.clone(),
+        results: results.clone(),
+    });
+    begin_epoch(experiment, entry);
+}
+
 /// Pins versions; new content on an arm is a new candidate, whose evidence starts afresh.
 fn repin(experiment: &mut Experiment, pinned: &[PinnedVersion], entry: &Recorded) {
     let replaced = pinned.iter().any(|new| {
@@ -298,13 +391,13 @@ fn repin(experiment: &mut Experiment, pinned: &[PinnedVersion], entry: &Recorded
     experiment.pinned = pinned.to_vec();
     if replaced {
         begin_epoch(experiment, entry);
-        begin_evidence(experiment, entry.at);
+        begin_evidence(experiment, entry.at, ALPHA);
     }
 }
 
 fn begin_epoch(experiment: &mut Experiment, entry: &Recorded) {
     let spec = &experiment.spec;
-    let weights = spec.weights();
+    let weights = experiment.weights();
     let sum: f64 = weights.iter().sum();
     let control = spec
         .control()
@@ -335,6 +428,7 @@ fn begin_epoch(experiment: &mut Experiment, entry: &Recorded) {
         since: entry.at,
         revision: entry.revision,
         state: experiment.state,
+        stage: experiment.stage(),
         control,
         shares,
     };
@@ -350,24 +444,33 @@ fn begin_epoch(experiment: &mut Experiment, entry: &Recorded) {
     }
 }
 
-fn begin_evidence(experiment: &mut Experiment, at: Timestamp) {
-    let spec = &experiment.spec;
-    let staged = spec
-        .rollout
-        .as_ref()
-        .and_then(|plan| plan.stages.first())
-        .map(|stage| stage.duration);
+fn begin_evidence(experiment: &mut Experiment, at: Timestamp, alpha: f64) {
+    let (spec, stage) = (&experiment.spec, experiment.stage());
+    let clock = EvidenceClock::begun(
+        (experiment.epoch(), at),
+        alpha,
+        staged(spec, stage),
+        span(spec, stage, at),
+    );
+    experiment.alerted.clear();
+    experiment.evidence = Some(clock);
+}
+
+/// A stage's place among those of the plan.
+fn staged(spec: &ExperimentSpec, stage: usize) -> (usize, usize) {
+    (stage, spec.rollout.as_ref().map_or(1, |plan| plan.stages.len()))
+}
+
+/// How long a stage is to last: as planned, else until the schedule's end.
+fn span(spec: &ExperimentSpec, stage: usize, at: Timestamp) -> Duration {
+    let planned = spec.rollout.as_ref().and_then(|plan| plan.stage(stage));
     let scheduled = spec
         .end
         .and_then(|end| Duration::try_from(end.duration_since(spec.start.unwrap_or(at))).ok());
-    let span = staged.or(scheduled).unwrap_or(EVIDENCE_SPAN);
-    let blocks = u64::try_from(RESTART_BLOCKS).unwrap_or(1);
-    experiment.alerted.clear();
-    experiment.evidence = Some(EvidenceClock {
-        since_epoch: experiment.epoch(),
-        since: at,
-        block_s: i64::try_from(span.as_secs() / blocks).unwrap_or(i64::MAX).max(1),
-    });
+    planned
+        .map(|stage| stage.duration)
+        .or(scheduled)
+        .unwrap_or(EVIDENCE_SPAN)
 }
 
 /// The file that speaks in an entry.

@@ -187,7 +187,7 @@ impl Prompts<'_> {
         let spec = &experiment.spec;
         let context = Some((&spec.id, experiment.state));
         let mut answers = Vec::with_capacity(spec.variants.len());
-        for (variant, weight) in spec.variants.iter().zip(spec.weights()) {
+        for (variant, weight) in spec.variants.iter().zip(experiment.weights()) {
             let pinned = experiment.pinned_version(&variant.name);
             let reference = pinned.map_or_else(
                 || variant.version.clone(),
@@ -271,7 +271,7 @@ impl Prompts<'_> {
                 high: 100.0 * holdout.share,
             }),
             seeds: ExperimentSeeds::new(spec.salt()),
-            traffic: spec.enrolled_share(),
+            traffic: experiment.enrolled_share(),
             arms,
             overrides,
             deployed: not_decided,

@@ -3,6 +3,7 @@
 mod design;
 mod prompts;
 mod rejection;
+mod rollout;
 mod steps;
 
 pub use design::experiment_problems;
@@ -10,10 +11,11 @@ pub use rejection::Rejection;
 pub use steps::allowed_steps;
 
 use super::catalog::Catalog;
-use crate::domain::{Timestamp, command::Command, event::Event, experiment::State};
+use crate::domain::{Timestamp, command::Command, event::Event};
 use design::put;
 use prompts::{deploy, register};
-use steps::{existing, promote, resume, start, stop, wrong_state};
+use rollout::{advance, clear, complete};
+use steps::{existing, freeze, hold, promote, resume, start, stop};
 
 /// What follows from a command; no events when nothing would change.
 ///
@@ -34,31 +36,19 @@ pub fn decide(catalog: &Catalog, command: &Command, now: Timestamp) -> Result<Ve
         } => deploy(catalog, name, environment, version, *wish),
         Command::PutExperiment(spec) => put(catalog, spec, now),
         Command::StartExperiment(id) => start(catalog, existing(catalog, id)?, now),
-        Command::StopExperiment(id) => stop(existing(catalog, id)?),
-        Command::HoldExperiment { id, breach } => {
-            let experiment = existing(catalog, id)?;
-            match experiment.state {
-                State::Running => Ok(vec![Event::ExperimentHeld {
-                    id: id.clone(),
-                    breach: breach.clone(),
-                }]),
-                // A guardrail may ask again before it has seen its first hold.
-                State::Holding if breach.is_some() => Ok(Vec::new()),
-                _ => Err(wrong_state(experiment, "hold")),
-            }
+        Command::StopExperiment(id) => stop(existing(catalog, id)?, None),
+        Command::ConcludeExperiment { id, conclusion } => stop(existing(catalog, id)?, Some(*conclusion)),
+        Command::HoldExperiment { id, cause, breach } => hold(existing(catalog, id)?, *cause, breach),
+        Command::ClearHold { id, seen } => Ok(clear(existing(catalog, id)?, *seen)),
+        Command::AdvanceExperiment { id, seen, evidence } => {
+            Ok(advance(existing(catalog, id)?, *seen, evidence))
         }
-        Command::FreezeExperiment { id, cause } => {
-            let experiment = existing(catalog, id)?;
-            match experiment.state {
-                State::Scheduled | State::Running | State::Holding => Ok(vec![Event::ExperimentFrozen {
-                    id: id.clone(),
-                    cause: cause.clone(),
-                }]),
-                _ => Err(wrong_state(experiment, "freeze")),
-            }
+        Command::CompleteExperiment { id, seen, evidence } => {
+            complete(catalog, existing(catalog, id)?, *seen, evidence)
         }
+        Command::FreezeExperiment { id, cause } => freeze(existing(catalog, id)?, cause),
         Command::ResumeExperiment(id) => resume(catalog, existing(catalog, id)?),
-        Command::PromoteExperiment(id) => promote(catalog, existing(catalog, id)?),
+        Command::PromoteExperiment(id) => promote(catalog, existing(catalog, id)?, None),
         Command::RecordAlert { id, breach } => {
             let experiment = existing(catalog, id)?;
             if !experiment.state.splits() || experiment.alerted.contains(&breach.guardrail) {

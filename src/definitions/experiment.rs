@@ -14,6 +14,7 @@ use crate::domain::{
     experiment::{ExperimentKind, ExperimentSpec, WantedStatus},
     id::{AttributeName, Environment, ExperimentId, PromptName},
     problem::Problem,
+    rollout::Revert,
 };
 
 const KINDS: [(&str, ExperimentKind); 2] = [
@@ -26,6 +27,8 @@ const STATUSES: [(&str, WantedStatus); 3] = [
     ("running", WantedStatus::Running),
     ("stopped", WantedStatus::Stopped),
 ];
+
+const REVERTS: [(&str, Revert); 2] = [("kill", Revert::Kill), ("drain", Revert::Drain)];
 
 /// An experiment from a JSON body, with the keys and the rules of the file.
 ///
@@ -122,6 +125,11 @@ fn experiment(
     let overrides = root
         .optional("overrides")
         .and_then(|field| parts::overrides(&field));
+    let revert = root
+        .optional("revert")
+        .and_then(|field| field.choice(&REVERTS))
+        .unwrap_or_default();
+    let drain_for = root.optional("drain_for").and_then(|field| field.duration());
     let segments = root
         .optional("segments")
         .and_then(|field| parts::segments(&field));
@@ -150,6 +158,8 @@ fn experiment(
         guardrails: guardrails.unwrap_or_default(),
         rollout,
         overrides: overrides.unwrap_or_default(),
+        revert,
+        drain_for,
         segments: segments.unwrap_or_default(),
         min_units,
     })

@@ -9,10 +9,11 @@ mod measured;
 
 use super::{
     experiment::{ExperimentSpec, MOST_VARIANTS},
-    guardrail::{GuardrailSpec, Limit},
+    guardrail::{GuardrailSpec, Limit, OUTCOME_MISSING},
     metric::{BUILT_IN, Goal, MetricKind, built_in},
     problem::Problem,
     prompt::{ChatMessage, PromptContent, PromptDraft},
+    rollout::Revert,
 };
 use found::Found;
 use std::{collections::HashMap, ops::RangeInclusive, time::Duration};
@@ -87,6 +88,7 @@ pub fn problems(spec: &ExperimentSpec) -> Vec<Problem> {
     measured::metrics(spec, &mut found);
     guardrails(spec, &mut found);
     stages(spec, &mut found);
+    ends(spec, &mut found);
     overrides(spec, &mut found);
     measured::segments(spec, &mut found);
     measured::min_units(spec, &mut found);
@@ -172,7 +174,17 @@ fn guardrails(spec: &ExperimentSpec, found: &mut Found) {
                 }
                 "max_rate"
             }
+            Limit::MaxExcess(excess) => {
+                if !(excess > 0.0 && excess < 1.0) {
+                    found.add(
+                        at("max_excess"),
+                        format_args!("must be greater than 0 and less than 1, found {excess}"),
+                    );
+                }
+                "max_excess"
+            }
         };
+        margin(guardrail, &at, found);
         guarded_metric(spec, guardrail, &at, found);
         if guardrail.settle > LONGEST_SETTLE {
             found.add(
@@ -195,6 +207,24 @@ fn guardrails(spec: &ExperimentSpec, found: &mut Found) {
     }
 }
 
+fn margin(guardrail: &GuardrailSpec, at: &dyn Fn(&str) -> String, found: &mut Found) {
+    let Some(margin) = guardrail.margin else { return };
+    match guardrail.limit {
+        Limit::MaxRatio(ratio) => {
+            if !(margin >= ratio && margin <= 16.0) {
+                found.add(
+                    at("margin"),
+                    format_args!("must be from `max_ratio` ({ratio}) to 16, found {margin}"),
+                );
+            }
+        }
+        Limit::MaxRate(_) | Limit::MaxExcess(_) => found.add(
+            at("margin"),
+            "is for `max_ratio`; of the other limits the limit itself is ruled out before a stage passes",
+        ),
+    }
+}
+
 /// A guardrail counts bad requests, so its measure must be a rate where lower is better.
 fn guarded_metric(
     spec: &ExperimentSpec,
@@ -203,6 +233,19 @@ fn guarded_metric(
     found: &mut Found,
 ) {
     let name = guardrail.metric.as_str();
+    let is_missing = name == OUTCOME_MISSING;
+    if is_missing != matches!(guardrail.limit, Limit::MaxExcess(_)) {
+        found.add(
+            at("metric"),
+            format_args!("`{OUTCOME_MISSING}` and `max_excess` go together: one is for nothing else than the other"),
+        );
+    }
+    if is_missing {
+        if guardrail.above.is_some() {
+            found.add(at("above"), format_args!("`{name}` is a rate already; leave `above` out"));
+        }
+        return;
+    }
     if let Some(above) = guardrail.above
         && !above.is_finite()
     {
@@ -272,12 +315,47 @@ fn stages(spec: &ExperimentSpec, found: &mut Found) {
         } else {
             before = share;
         }
+        if let Some(cost) = stage.budget.max_cost_usd {
+            found.positive(format_args!("rollout.stages[{index}].max_cost_usd"), cost);
+        }
         if stage.duration.is_zero() || stage.duration > LONGEST_STAGE {
             found.add(
                 format_args!("rollout.stages[{index}].for"),
                 format_args!(
                     "must be greater than 0s and at most 366d, found {}",
                     super::duration_text::format(stage.duration)
+                ),
+            );
+        }
+    }
+}
+
+/// What ends waiting, and what a freeze leaves alone.
+fn ends(spec: &ExperimentSpec, found: &mut Found) {
+    if let Some(rollout) = &spec.rollout
+        && let Some(deadline) = rollout.deadline
+    {
+        let longest = rollout.stages.iter().map(|stage| stage.duration).max();
+        if longest.is_some_and(|longest| deadline <= longest) || deadline > LONGEST_STAGE {
+            found.add(
+                "rollout.deadline",
+                format_args!(
+                    "must be longer than every stage ({} here) and at most 366d, found {}",
+                    super::duration_text::format(longest.unwrap_or_default()),
+                    super::duration_text::format(deadline)
+                ),
+            );
+        }
+    }
+    if let Some(drain) = spec.drain_for {
+        if spec.revert == Revert::Kill {
+            found.add("drain_for", "is for `revert = \"drain\"`; add that, or leave this out");
+        } else if drain.is_zero() || drain > LONGEST_SETTLE {
+            found.add(
+                "drain_for",
+                format_args!(
+                    "must be greater than 0s and at most 7d, found {}",
+                    super::duration_text::format(drain)
                 ),
             );
         }

@@ -2,9 +2,10 @@
 
 use super::{
     allocation::Holdout,
-    experiment::{ExperimentSpec, FreezeCause},
+    event::StageEvidence,
+    experiment::{Conclusion, ExperimentSpec, FreezeCause, HoldCause},
     guardrail::Breach,
-    id::{Environment, ExperimentId, PromptName},
+    id::{Environment, ExperimentId, PromptName, Revision},
     prompt::{PromptDraft, VersionRef},
 };
 
@@ -60,10 +61,19 @@ pub enum Command {
     StartExperiment(ExperimentId),
     /// End it; everyone is back on the deployed version.
     StopExperiment(ExperimentId),
+    /// End it and say what came of it.
+    ConcludeExperiment {
+        /// Which.
+        id: ExperimentId,
+        /// What came of it.
+        conclusion: Conclusion,
+    },
     /// Keep the split, advance nothing.
     HoldExperiment {
         /// Which.
         id: ExperimentId,
+        /// Why.
+        cause: HoldCause,
         /// The evidence when a guardrail asks.
         breach: Option<Box<Breach>>,
     },
@@ -73,6 +83,31 @@ pub enum Command {
         id: ExperimentId,
         /// Why.
         cause: FreezeCause,
+    },
+    /// End a hold whose cause is gone.
+    ClearHold {
+        /// Which.
+        id: ExperimentId,
+        /// The experiment's last change when it was looked at; after another one this does nothing.
+        seen: Revision,
+    },
+    /// Go on to the next stage.
+    AdvanceExperiment {
+        /// Which.
+        id: ExperimentId,
+        /// As in [`Command::ClearHold`].
+        seen: Revision,
+        /// What the stage that passed rests on.
+        evidence: Box<StageEvidence>,
+    },
+    /// The last stage has passed: do what the plan says.
+    CompleteExperiment {
+        /// Which.
+        id: ExperimentId,
+        /// As in [`Command::ClearHold`].
+        seen: Revision,
+        /// What the stage that passed rests on.
+        evidence: Box<StageEvidence>,
     },
     /// Lift a freeze or a hold by hand.
     ResumeExperiment(ExperimentId),

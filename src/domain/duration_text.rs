@@ -50,6 +50,31 @@ pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duratio
     parse(&text).map_err(de::Error::custom)
 }
 
+/// The same for a duration that may be absent.
+pub mod optional {
+    use super::{Deserialize, Deserializer, Duration, Serializer, de, format, parse};
+
+    /// For `#[serde(with = …)]`.
+    ///
+    /// # Errors
+    /// Those of the serializer.
+    pub fn serialize<S: Serializer>(duration: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
+        match duration {
+            Some(duration) => serializer.serialize_some(&format(*duration)),
+            None => serializer.serialize_none(),
+        }
+    }
+
+    /// For `#[serde(with = …)]`.
+    ///
+    /// # Errors
+    /// Text that [`parse`] refuses.
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+        let text = Option::<String>::deserialize(deserializer)?;
+        text.map(|text| parse(&text).map_err(de::Error::custom)).transpose()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -3,16 +3,61 @@
 use super::{
     Timestamp,
     allocation::Holdout,
-    experiment::{ExperimentSpec, FreezeCause, PinnedVersion},
-    guardrail::Breach,
-    id::{Environment, ExperimentId, ExperimentKey, PromptKey, PromptName, Revision, VersionNumber},
+    duration_text,
+    experiment::{Conclusion, ExperimentSpec, FreezeCause, HoldCause, PinnedVersion},
+    guardrail::{Breach, Limit},
+    id::{
+        Environment, ExperimentId, ExperimentKey, PromptKey, PromptName, Revision, VariantName, VersionNumber,
+    },
     prompt::PromptVersion,
 };
 use serde::{Deserialize, Serialize};
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-/// The version of the event format that is written today.
-pub const FORMAT: u32 = 1;
+/// The version of the event format that is written today. Format 1 knows no stages that advance, no causes of a hold and
+/// no conclusions.
+pub const FORMAT: u32 = 2;
+
+/// What a stage that passed rests on: enough to explain it years later.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StageEvidence {
+    /// The stage that passed, from 0.
+    pub stage: usize,
+    /// How long it ran, without its holds.
+    #[serde(with = "duration_text")]
+    pub served: Duration,
+    /// What each arm was given and reported in it, control first.
+    pub arms: Vec<StageArm>,
+    /// What its guardrails had found.
+    pub guardrails: Vec<StageGuardrail>,
+}
+
+/// One arm in a stage.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StageArm {
+    /// The arm.
+    pub variant: VariantName,
+    /// Requests it answered.
+    pub requests: u64,
+    /// Outcomes reported of them.
+    pub outcomes: u64,
+}
+
+/// One guardrail at the end of a stage, for one candidate.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StageGuardrail {
+    /// Its name.
+    pub guardrail: String,
+    /// The candidate.
+    pub variant: VariantName,
+    /// Its bound.
+    pub limit: Limit,
+    /// Evidence of harm: 0 is none, 1 would have been a breach.
+    pub evidence: f64,
+    /// The harm that is ruled out, in words; none for a guardrail that only alerts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ruled_out: Option<String>,
+}
 
 /// A fact.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -72,9 +117,28 @@ pub enum Event {
     ExperimentHeld {
         /// Which.
         id: ExperimentId,
+        /// Why; absent in old logs: a guardrail with its evidence, else a person.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        cause: Option<HoldCause>,
         /// The evidence when a guardrail asked.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         breach: Option<Box<Breach>>,
+    },
+    /// The cause of its hold is gone.
+    ExperimentCleared {
+        /// Which.
+        id: ExperimentId,
+        /// The cause that is gone.
+        cause: HoldCause,
+    },
+    /// A stage has passed and the next one is in force.
+    ExperimentAdvanced {
+        /// Which.
+        id: ExperimentId,
+        /// The stage in force now, from 0.
+        stage: usize,
+        /// What that rests on.
+        evidence: Box<StageEvidence>,
     },
     /// Every unit gets control's version.
     ExperimentFrozen {
@@ -94,6 +158,12 @@ pub enum Event {
     ExperimentStopped {
         /// Which.
         id: ExperimentId,
+        /// What came of it; absent in old logs.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        conclusion: Option<Conclusion>,
+        /// The results as they were.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        results: Option<serde_json::Value>,
     },
     /// The candidate was deployed and the experiment is over.
     ExperimentPromoted {
@@ -101,6 +171,12 @@ pub enum Event {
         id: ExperimentId,
         /// The deployed version.
         version: VersionNumber,
+        /// What the last stage rests on, when the rollout came to its end by itself.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        evidence: Option<Box<StageEvidence>>,
+        /// The results as they were.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        results: Option<serde_json::Value>,
     },
     /// A guardrail that only alerts was breached.
     GuardrailAlerted {
@@ -132,9 +208,11 @@ impl Event {
             Self::ExperimentScheduled { id }
             | Self::ExperimentStarted { id, .. }
             | Self::ExperimentHeld { id, .. }
+            | Self::ExperimentCleared { id, .. }
+            | Self::ExperimentAdvanced { id, .. }
             | Self::ExperimentFrozen { id, .. }
             | Self::ExperimentResumed { id, .. }
-            | Self::ExperimentStopped { id }
+            | Self::ExperimentStopped { id, .. }
             | Self::ExperimentPromoted { id, .. }
             | Self::GuardrailAlerted { id, .. } => Some(id),
             Self::PromptRegistered { .. }

@@ -1,86 +1,24 @@
 //! Experiments: as designed, and as they live.
 
 mod design;
+mod evidence_clock;
+mod life;
 
 pub use design::{ExperimentKind, ExperimentSpec, MIN_UNITS, MOST_VARIANTS, Variant, WantedStatus};
 
+pub use evidence_clock::{EvidenceClock, RESTART_BLOCKS};
+pub use life::{
+    Conclusion, ConclusionRecord, FreezeCause, FreezeRecord, Hold, HoldCause, Progress, State,
+};
+
 use super::{
     Timestamp,
-    guardrail::Breach,
     id::{ArmIndex, AttributeName, Epoch, ExperimentKey, Revision, VariantName, VersionNumber},
     metric::Measure,
     segment::SegmentAttribute,
 };
 use serde::{Deserialize, Serialize};
-use std::{fmt, sync::Arc};
-
-/// Where an experiment is in its life.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum State {
-    /// Designed, not started.
-    Draft,
-    /// To start at its time.
-    Scheduled,
-    /// Live.
-    Running,
-    /// Live; the split stays, nothing advances.
-    Holding,
-    /// Every unit gets control's version; latched until a person resumes.
-    Frozen,
-    /// The candidate was deployed.
-    Promoted,
-    /// Over; everyone gets the deployed version.
-    Stopped,
-}
-
-impl State {
-    /// All of them, for one-hot metrics.
-    pub const ALL: [Self; 7] = [
-        Self::Draft,
-        Self::Scheduled,
-        Self::Running,
-        Self::Holding,
-        Self::Frozen,
-        Self::Promoted,
-        Self::Stopped,
-    ];
-
-    /// The name in JSON, metrics and messages.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Draft => "draft",
-            Self::Scheduled => "scheduled",
-            Self::Running => "running",
-            Self::Holding => "holding",
-            Self::Frozen => "frozen",
-            Self::Promoted => "promoted",
-            Self::Stopped => "stopped",
-        }
-    }
-
-    /// Whether units are being split.
-    #[must_use]
-    pub fn splits(self) -> bool {
-        matches!(self, Self::Running | Self::Holding)
-    }
-
-    /// Whether it takes part in decisions at all.
-    #[must_use]
-    pub fn is_live(self) -> bool {
-        matches!(
-            self,
-            Self::Scheduled | Self::Running | Self::Holding | Self::Frozen
-        )
-    }
-}
-
-impl fmt::Display for State {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
+use std::{sync::Arc, time::Duration};
 
 /// A variant's version as it was at the start: what a revert can rely on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -115,6 +53,8 @@ pub struct EpochRecord {
     pub revision: Revision,
     /// The state in it.
     pub state: State,
+    /// The stage of the rollout, from 0.
+    pub stage: usize,
     /// The control arm.
     pub control: ArmIndex,
     /// The arms and their shares; empty unless units are split.
@@ -133,67 +73,6 @@ impl EpochRecord {
         };
         let (candidate, control) = (share(arm)?, share(self.control)?);
         Some(candidate / (candidate + control))
-    }
-}
-
-/// Why an experiment is frozen.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum FreezeCause {
-    /// A guardrail was breached.
-    Guardrail(Box<Breach>),
-    /// A person asked for it.
-    Manual,
-}
-
-impl FreezeCause {
-    /// A short word for metrics: the guardrail's name, or `manual`.
-    #[must_use]
-    pub fn label(&self) -> &str {
-        match self {
-            Self::Guardrail(breach) => &breach.guardrail,
-            Self::Manual => "manual",
-        }
-    }
-}
-
-/// A freeze as it happened.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct FreezeRecord {
-    /// The log entry.
-    pub revision: Revision,
-    /// When.
-    pub at: Timestamp,
-    /// Who.
-    pub actor: String,
-    /// In words.
-    pub reason: String,
-    /// With the whole evidence.
-    pub cause: FreezeCause,
-}
-
-/// The time axis of the guardrails' evidence: when it began, and how long each restart block is.
-#[derive(Debug, Clone, PartialEq)]
-pub struct EvidenceClock {
-    /// Outcomes of this epoch and later ones count.
-    pub since_epoch: Epoch,
-    /// When that epoch began.
-    pub since: Timestamp,
-    /// The length of a restart block, in seconds, at least 1.
-    pub block_s: i64,
-}
-
-/// Restart blocks per evidence period, the first included.
-pub const RESTART_BLOCKS: usize = 32;
-
-impl EvidenceClock {
-    /// The block of an assignment made at `second` (Unix time): 0 … 31; earlier ones count as 0.
-    #[must_use]
-    pub fn block(&self, second: i64) -> usize {
-        let block = (second - self.since.as_second()).max(0) / self.block_s.max(1);
-        usize::try_from(block)
-            .unwrap_or(usize::MAX)
-            .min(RESTART_BLOCKS - 1)
     }
 }
 
@@ -224,10 +103,12 @@ pub struct Experiment {
     pub started: Option<Revision>,
     /// The freeze that holds until a person resumes.
     pub freeze: Option<FreezeRecord>,
-    /// Why it is holding, in words.
-    pub hold: Option<String>,
-    /// Whether a guardrail asked for the hold.
-    pub held_by_guardrail: bool,
+    /// Why it is holding.
+    pub hold: Option<Hold>,
+    /// How far its rollout has come; none before the first start.
+    pub progress: Option<Progress>,
+    /// How it ended; none while it has not, or goes on again.
+    pub conclusion: Option<ConclusionRecord>,
     /// Guardrails that alerted in this evidence period.
     pub alerted: Vec<String>,
     /// The time axis of the guardrails' evidence; none before the first start.
@@ -241,6 +122,38 @@ pub struct Experiment {
 }
 
 impl Experiment {
+    /// The stage of the rollout, from 0.
+    #[must_use]
+    pub fn stage(&self) -> usize {
+        self.progress.as_ref().map_or(0, |progress| progress.stage)
+    }
+
+    /// The share of the audience that is enrolled in the present stage, in [0, 1].
+    #[must_use]
+    pub fn enrolled_share(&self) -> f64 {
+        self.spec.enrolled_share(self.stage())
+    }
+
+    /// The weights in force in the present stage, in the order of the variants.
+    #[must_use]
+    pub fn weights(&self) -> Vec<f64> {
+        self.spec.weights(self.stage())
+    }
+
+    /// The time that the present stage has taken, its holds included.
+    #[must_use]
+    pub fn in_stage(&self, now: Timestamp) -> Duration {
+        self.progress
+            .as_ref()
+            .map_or(Duration::ZERO, |progress| life::elapsed(progress.since, now))
+    }
+
+    /// Whether its guardrails or stages depend on what is reported: whether silence means anything.
+    #[must_use]
+    pub fn depends_on_outcomes(&self) -> bool {
+        !self.spec.guardrails.is_empty() || self.spec.rollout.is_some()
+    }
+
     /// The present epoch; 0 before the first start.
     #[must_use]
     pub fn epoch(&self) -> Epoch {

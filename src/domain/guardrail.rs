@@ -9,6 +9,15 @@ use std::time::Duration;
 
 /// The false-freeze budget of one candidate version, shared by its guardrails.
 pub const ALPHA: f64 = 0.01;
+/// The rate ratio that must be ruled out before a stage may pass, where a guardrail does not say.
+pub const MARGIN: f64 = 2.0;
+/// The share of requests of which nothing is reported, of which every experiment knows. Its limit is an excess, because
+/// what reports nothing has a rate of 100 % soon, and control's may be 0.
+pub const OUTCOME_MISSING: &str = "outcome_missing";
+/// Harm starts where this much more of the candidate's requests than of control's go unreported, where no guardrail says.
+pub const MISSING_EXCESS: f64 = 0.05;
+/// What watching for silence may cost in false freezes where no guardrail asks for it, besides [`ALPHA`].
+pub const MISSING_ALPHA: f64 = 0.001;
 /// A freeze needs at least this many distinct bad units of the candidate.
 pub const LEAST_BAD_UNITS: u64 = 5;
 
@@ -20,6 +29,8 @@ pub enum Limit {
     MaxRatio(f64),
     /// Harm starts at this rate, whatever control does; in (0, 1).
     MaxRate(f64),
+    /// Harm starts where the candidate's rate is this much above control's; in (0, 1). Only for [`OUTCOME_MISSING`].
+    MaxExcess(f64),
 }
 
 /// What a breach does.
@@ -45,6 +56,10 @@ pub struct GuardrailSpec {
     /// The bound.
     #[serde(flatten)]
     pub limit: Limit,
+    /// The rate ratio that must be ruled out before a stage may pass, for `max_ratio`; absent: [`MARGIN`], or `max_ratio`
+    /// where that is larger. In (1, 16].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub margin: Option<f64>,
     /// What a breach does; absent: freeze, and for `max_rate` hold while control breaches the same limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_breach: Option<OnBreach>,

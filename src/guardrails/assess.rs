@@ -111,6 +111,7 @@ pub fn name(guardrails: &[GuardrailSpec], index: usize) -> String {
     let limit = match guardrail.limit {
         Limit::MaxRatio(_) => "max_ratio",
         Limit::MaxRate(_) => "max_rate",
+        Limit::MaxExcess(_) => "max_excess",
     };
     format!("{}:{limit}", guardrail.measure_name())
 }
@@ -137,6 +138,7 @@ impl Judge<'_> {
         let (log_e, ratio) = match guardrail.limit {
             Limit::MaxRatio(limit) => self.relative(limit, guarded, candidate),
             Limit::MaxRate(limit) => (absolute(limit, guarded, candidate), None),
+            Limit::MaxExcess(_) => (0.0, None),
         };
         let control = self.arm_counts(self.control, measure, guarded)?;
         let counted = self.arm_counts(candidate, measure, guarded)?;

@@ -4,7 +4,7 @@ use super::assess::Assessment;
 use crate::domain::{
     Timestamp,
     command::{Command, Origin},
-    experiment::{Experiment, FreezeCause, State},
+    experiment::{Experiment, FreezeCause, HoldCause, State},
     guardrail::{ALPHA, Breach, Limit, OnBreach},
 };
 
@@ -61,6 +61,7 @@ pub fn propose(
         },
         OnBreach::Hold => Command::HoldExperiment {
             id,
+            cause: HoldCause::Guardrail,
             breach: Some(breach),
         },
         OnBreach::Alert => Command::RecordAlert { id, breach },
@@ -108,6 +109,7 @@ fn in_words(breach: &Breach) -> String {
     let limit = match breach.limit {
         Limit::MaxRatio(limit) => format!("at most {limit} times control's rate"),
         Limit::MaxRate(limit) => format!("at most {}", percent(Some(limit))),
+        Limit::MaxExcess(limit) => format!("at most {} more than control", percent(Some(limit))),
     };
     format!(
         "{} of `{}` is {} on {} distinct bad units, of `{}` {} on {}; allowed is {limit}; ln E {:.2} reached {:.2}",

@@ -253,6 +253,7 @@ impl World {
             segments: Default::default(),
             covariates: Default::default(),
             values: values.into_iter().collect(),
+            again: false,
             tagging: None,
         });
         if self.outcomes.len() == BATCH {

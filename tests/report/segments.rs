@@ -64,6 +64,7 @@ fn counted(countries: &[&str]) -> (Arc<Experiment>, Report) {
                 values: [(resolved, f64::from(u8::from(draw < 0.3 + gain)))]
                     .into_iter()
                     .collect(),
+                again: false,
                 tagging: None,
             }
         })

@@ -12,7 +12,7 @@ use crate::{
     api::problem::Problem,
     domain::{
         command::{Command, Origin},
-        experiment::{FreezeCause, State as LifeState},
+        experiment::{FreezeCause, HoldCause, State as LifeState},
         id::{ExperimentId, Revision},
         problem::Problem as Mistake,
     },
@@ -55,7 +55,11 @@ pub(super) async fn stop(shared: State<Shared>, id: Segment, request: Request) -
 }
 
 pub(super) async fn hold(shared: State<Shared>, id: Segment, request: Request) -> Answer {
-    let command = |id| Command::HoldExperiment { id, breach: None };
+    let command = |id| Command::HoldExperiment {
+        id,
+        cause: HoldCause::Manual,
+        breach: None,
+    };
     step(shared, id, request, Reason::Optional, command).await
 }
 

@@ -3,10 +3,10 @@
 use crate::{
     control_plane::{View, decide::allowed_steps},
     domain::{
-        Timestamp,
+        Timestamp, duration_text,
         experiment::{
-            EpochRecord, Experiment, ExperimentKind, ExperimentSpec, FreezeRecord, PinnedVersion, State,
-            Variant,
+            ConclusionRecord, EpochRecord, Experiment, ExperimentKind, ExperimentSpec, FreezeRecord, HoldCause,
+            PinnedVersion, State, Variant,
         },
         id::{
             AttributeName, Environment, Epoch, ExperimentId, PromptName, Revision, VariantName, VersionNumber,
@@ -15,6 +15,7 @@ use crate::{
     },
     report::{ByVariant, served_shares},
 };
+use jiff::SignedDuration;
 use serde::Serialize;
 use std::sync::Arc;
 
@@ -45,7 +46,12 @@ pub(super) struct ExperimentView {
     /// The enrolled share of the audience.
     traffic: f64,
     variants: Vec<VariantView>,
+    /// Why it holds, in words.
     hold: Option<String>,
+    hold_cause: Option<HoldCause>,
+    hold_since: Option<Timestamp>,
+    /// How far its rollout has come; null without stages, or before the start.
+    stage: Option<StageView>,
     freeze: Option<FreezeRecord>,
     unroutable: Option<String>,
     changed_at: Timestamp,
@@ -61,6 +67,23 @@ struct EpochView {
     shares: ByVariant<f64>,
 }
 
+/// The stage of a rollout that is in force.
+#[derive(Debug, Serialize)]
+struct StageView {
+    /// From 1.
+    number: usize,
+    of: usize,
+    /// Of the candidate, or of the audience.
+    share: f64,
+    since: Timestamp,
+    /// The least time it runs, in words.
+    #[serde(rename = "for")]
+    lasts: String,
+    min_outcomes: u64,
+    /// When it freezes if it has not passed by then.
+    deadline: Option<Timestamp>,
+}
+
 /// An experiment by itself.
 #[derive(Debug, Serialize)]
 pub(super) struct ExperimentDetail {
@@ -72,6 +95,8 @@ pub(super) struct ExperimentDetail {
     allowed: Vec<&'static str>,
     epochs: Vec<EpochView>,
     pinned: Vec<PinnedVersion>,
+    /// How it ended, with the results as they were.
+    conclusion: Option<ConclusionRecord>,
 }
 
 impl ExperimentView {
@@ -93,9 +118,12 @@ impl ExperimentView {
             epoch: experiment.epoch(),
             unit: spec.unit.clone(),
             owner: spec.owner.clone(),
-            traffic: spec.enrolled_share(),
+            traffic: experiment.enrolled_share(),
             variants,
-            hold: experiment.hold.clone(),
+            hold: experiment.hold.as_ref().map(|hold| hold.reason.clone()),
+            hold_cause: experiment.hold.as_ref().map(|hold| hold.cause),
+            hold_since: experiment.hold.as_ref().map(|hold| hold.since),
+            stage: stage_view(experiment),
             freeze: experiment.freeze.clone(),
             unroutable,
             changed_at: experiment.changed_at,
@@ -116,6 +144,7 @@ impl ExperimentDetail {
                 .map(|record| epoch_view(experiment, record))
                 .collect(),
             pinned: experiment.pinned.clone(),
+            conclusion: experiment.conclusion.clone(),
         }
     }
 }
@@ -140,6 +169,22 @@ fn variant_view(
         weight: variant.weight,
         share: shares.of(variant.name.as_str()).copied().unwrap_or(0.0),
     }
+}
+
+fn stage_view(experiment: &Experiment) -> Option<StageView> {
+    let plan = experiment.spec.rollout.as_ref()?;
+    let progress = experiment.progress.as_ref()?;
+    let stage = plan.stage(progress.stage)?;
+    let deadline = SignedDuration::try_from(plan.deadline(stage)).ok();
+    Some(StageView {
+        number: progress.stage + 1,
+        of: plan.stages.len(),
+        share: stage.share,
+        since: progress.since,
+        lasts: duration_text::format(stage.duration),
+        min_outcomes: stage.min_outcomes,
+        deadline: deadline.and_then(|deadline| progress.since.checked_add(deadline).ok()),
+    })
 }
 
 fn epoch_view(experiment: &Experiment, record: &EpochRecord) -> EpochView {

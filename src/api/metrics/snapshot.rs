@@ -270,6 +270,7 @@ impl Snapshot {
                 let (kind, limit) = match status.limit {
                     Limit::MaxRatio(limit) => ("max_ratio", limit),
                     Limit::MaxRate(limit) => ("max_rate", limit),
+                    Limit::MaxExcess(limit) => ("max_excess", limit),
                 };
                 limits.set(&[id, name, kind], limit);
             }

@@ -211,7 +211,7 @@ mod tests {
             assert_eq!(names, [play.control.name, play.candidate.name]);
         }
         let canary = definitions.experiments.last().unwrap();
-        let weights = canary.spec.weights();
+        let weights = canary.spec.weights(0);
         assert!((weights[1] - CANARY_SHARE).abs() < 1e-12, "{weights:?}");
     }
 }

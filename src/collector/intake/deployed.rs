@@ -64,6 +64,7 @@ impl Intake {
             segments: SegmentCodes::default(),
             covariates: values::covariates(&[], &outcome.covariates, Covariates::default(), &owner)?,
             values,
+            again: false,
             tagging: tagging(outcome)?,
         })
     }

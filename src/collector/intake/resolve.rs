@@ -76,6 +76,7 @@ impl Intake {
             values,
             segments: profile.segments,
             covariates: values::covariates(known, &outcome.covariates, profile.covariates, &owner)?,
+            again: false,
             tagging: tagging(outcome)?,
         })
     }

@@ -51,7 +51,7 @@ impl Stored {
 impl ExperimentCounts {
     pub(super) fn expose(
         &mut self,
-        (seq, moment): (u64, Moment),
+        (seq, now, moment): (u64, u32, Moment),
         (experiment, epoch, arm): (ExperimentKey, Epoch, ArmIndex),
         units: &mut dyn Iterator<Item = u64>,
         dirty: &mut Dirtied,
@@ -71,6 +71,7 @@ impl ExperimentCounts {
             let sampled = if known {
                 counts.exposures.units.insert(unit)
             } else {
+                counts.reporting.request(now, unit);
                 counts.exposures.add(unit)
             };
             if sampled {
@@ -131,6 +132,12 @@ impl ExperimentCounts {
         };
         if seq > shard.counters.through {
             pieces.counts.accepted += 1;
+            let reporting = &mut pieces.counts.reporting;
+            if !outcome.again {
+                let receipt = outcome.receipt.is_some();
+                reporting.report(now, outcome.second, outcome.unit_hash, receipt);
+            }
+            reporting.heard(now);
             shard
                 .counters
                 .change(|| pieces.dirty.rows.push(row(outcome, Piece::Counters)));
@@ -340,7 +347,8 @@ mod tests {
             started: None,
             freeze: None,
             hold: None,
-            held_by_guardrail: false,
+            progress: None,
+            conclusion: None,
             alerted: Vec::new(),
             evidence: None,
             created_at: Timestamp::UNIX_EPOCH,
@@ -369,6 +377,7 @@ mod tests {
                 n.is_multiple_of(4).then_some(1.5),
             ]),
             values: [(RESOLVED, 1.0), (SECONDS, f64::from(n))].into_iter().collect(),
+            again: false,
             tagging: None,
         }
     }

@@ -99,10 +99,11 @@ impl Writer {
         self.builder.begin(now, &self.exposures);
         let mut novelties = Vec::with_capacity(group.iter().map(|batch| batch.outcomes.len()).sum());
         for outcome in group.iter().flat_map(|batch| &batch.outcomes) {
+            let again = self.seen.reports_again(outcome, &self.journal)?;
             let novelty = self.seen.admit(outcome, &self.journal)?;
             match &novelty {
-                Novelty::All => self.builder.push(outcome, &outcome.values),
-                Novelty::Some(values) => self.builder.push(outcome, values),
+                Novelty::All => self.builder.push(outcome, &outcome.values, again),
+                Novelty::Some(values) => self.builder.push(outcome, values, again),
                 Novelty::None => {}
             }
             novelties.push(novelty);

@@ -1,6 +1,10 @@
 //! Designs of experiments: what is wrong with one, and what an edit may change.
 
-use super::{Rejection, prompts::find_version, steps::begin};
+use super::{
+    Rejection,
+    prompts::find_version,
+    steps::{begin, stop},
+};
 use crate::{
     control_plane::catalog::Catalog,
     domain::{
@@ -129,7 +133,7 @@ pub(super) fn put(catalog: &Catalog, spec: &ExperimentSpec, now: Timestamp) -> R
             (WantedStatus::Running, _) if current.freeze.is_some() => {}
             (WantedStatus::Running, _) if !live => events.push(begin(catalog, spec, now)?),
             (WantedStatus::Draft | WantedStatus::Stopped, _) if live => {
-                events.push(Event::ExperimentStopped { id: id.clone() });
+                events.extend(stop(current, None)?);
             }
             _ => {}
         }

@@ -9,8 +9,9 @@ use crate::{
     control_plane::catalog::Catalog,
     domain::{
         Timestamp,
-        event::Event,
-        experiment::{Experiment, ExperimentSpec, State},
+        event::{Event, StageEvidence},
+        experiment::{Conclusion, Experiment, ExperimentSpec, FreezeCause, HoldCause, State},
+        guardrail::Breach,
         id::ExperimentId,
         problem::Problem,
         prompt::VersionRef,
@@ -97,12 +98,56 @@ pub(super) fn start(
     }
 }
 
-pub(super) fn stop(experiment: &Experiment) -> Result<Vec<Event>, Rejection> {
+/// Ends it: with the conclusion that was given, or with what its state says.
+pub(super) fn stop(
+    experiment: &Experiment,
+    conclusion: Option<Conclusion>,
+) -> Result<Vec<Event>, Rejection> {
+    let concluded = conclusion.unwrap_or(if experiment.freeze.is_some() {
+        Conclusion::Revert
+    } else {
+        Conclusion::Inconclusive
+    });
     match experiment.state {
         State::Stopped | State::Promoted => Err(wrong_state(experiment, "stop")),
         _ => Ok(vec![Event::ExperimentStopped {
             id: experiment.spec.id.clone(),
+            // Of what never began nothing came.
+            conclusion: experiment.started.and(Some(concluded)),
+            results: None,
         }]),
+    }
+}
+
+/// Keeps the split. A hold that ends by itself gives way to one that does not, and to another of its kind.
+pub(super) fn hold(
+    experiment: &Experiment,
+    cause: HoldCause,
+    breach: &Option<Box<Breach>>,
+) -> Result<Vec<Event>, Rejection> {
+    let held = experiment.hold.as_ref().map(|hold| hold.cause);
+    let gives_way = held.is_some_and(|held| held.clears_itself() && held != cause);
+    match experiment.state {
+        State::Running => {}
+        State::Holding if gives_way => {}
+        // Automation may ask again before it has seen its first hold.
+        State::Holding if cause != HoldCause::Manual => return Ok(Vec::new()),
+        _ => return Err(wrong_state(experiment, "hold")),
+    }
+    Ok(vec![Event::ExperimentHeld {
+        id: experiment.spec.id.clone(),
+        cause: Some(cause),
+        breach: breach.clone(),
+    }])
+}
+
+pub(super) fn freeze(experiment: &Experiment, cause: &FreezeCause) -> Result<Vec<Event>, Rejection> {
+    match experiment.state {
+        State::Scheduled | State::Running | State::Holding => Ok(vec![Event::ExperimentFrozen {
+            id: experiment.spec.id.clone(),
+            cause: cause.clone(),
+        }]),
+        _ => Err(wrong_state(experiment, "freeze")),
     }
 }
 
@@ -125,7 +170,12 @@ pub(super) fn resume(catalog: &Catalog, experiment: &Experiment) -> Result<Vec<E
     }])
 }
 
-pub(super) fn promote(catalog: &Catalog, experiment: &Experiment) -> Result<Vec<Event>, Rejection> {
+/// Deploys the candidate and ends the experiment; `evidence` is that of a rollout that came to its end.
+pub(super) fn promote(
+    catalog: &Catalog,
+    experiment: &Experiment,
+    evidence: Option<Box<StageEvidence>>,
+) -> Result<Vec<Event>, Rejection> {
     let (true, Some(candidate)) = (experiment.state.splits(), experiment.spec.variants.last()) else {
         return Err(wrong_state(experiment, "promote"));
     };
@@ -139,6 +189,8 @@ pub(super) fn promote(catalog: &Catalog, experiment: &Experiment) -> Result<Vec<
     events.push(Event::ExperimentPromoted {
         id: spec.id.clone(),
         version: number,
+        evidence,
+        results: None,
     });
     Ok(events)
 }

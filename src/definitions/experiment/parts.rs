@@ -13,7 +13,7 @@ use crate::domain::{
     id::{AttributeName, LayerName, MetricName, VariantName, VersionNumber},
     metric::{Goal, MetricKind, MetricSpec, built_in},
     prompt::VersionRef,
-    rollout::{OnComplete, RolloutPlan, Stage},
+    rollout::{Budget, OnComplete, RolloutPlan, Stage},
 };
 use std::{collections::BTreeMap, time::Duration};
 
@@ -128,10 +128,12 @@ pub(super) fn guardrails(field: &Field<'_>) -> Option<Vec<GuardrailSpec>> {
             .optional("on_breach")
             .and_then(|field| field.choice(&BREACH_ACTIONS));
         let settle = table.optional("settle").and_then(|field| field.duration());
+        let margin = table.optional("margin").and_then(|field| field.number());
         Some(GuardrailSpec {
             metric: metric.or_else(|| MetricName::new(&format!("unreadable_{index}")).ok())?,
             above,
             limit: limit.unwrap_or(Limit::MaxRatio(2.0)),
+            margin,
             on_breach,
             settle: settle.unwrap_or_default(),
         })
@@ -140,7 +142,15 @@ pub(super) fn guardrails(field: &Field<'_>) -> Option<Vec<GuardrailSpec>> {
 
 fn limit(table: &mut Table<'_>) -> Option<Limit> {
     let ratio = table.optional("max_ratio");
-    match (ratio, table.optional("max_rate")) {
+    let rate = table.optional("max_rate");
+    if let Some(excess) = table.optional("max_excess") {
+        if ratio.is_some() || rate.is_some() {
+            excess.wrong("a guardrail has one limit: leave out the others, or write two guardrails");
+            return None;
+        }
+        return excess.number().map(Limit::MaxExcess);
+    }
+    match (ratio, rate) {
         (Some(ratio), None) => ratio.number().map(Limit::MaxRatio),
         (None, Some(rate)) => rate.number().map(Limit::MaxRate),
         (Some(_), Some(rate)) => {
@@ -167,10 +177,12 @@ pub(super) fn rollout(field: &Field<'_>) -> Option<RolloutPlan> {
     let on_complete = table
         .optional("on_complete")
         .and_then(|field| field.choice(&COMPLETIONS));
+    let deadline = table.optional("deadline").and_then(|field| field.duration());
     table.finish();
     Some(RolloutPlan {
         stages: stages.unwrap_or_default(),
         on_complete: on_complete.unwrap_or_default(),
+        deadline,
     })
 }
 
@@ -189,12 +201,25 @@ fn stages(field: &Field<'_>) -> Option<Vec<Stage>> {
         let min_outcomes = table
             .optional("min_outcomes")
             .and_then(|field| field.whole(0..=MOST_OUTCOMES));
+        let budget = Budget {
+            max_units: most(table, "max_units"),
+            max_requests: most(table, "max_requests"),
+            max_cost_usd: table.optional("max_cost_usd").and_then(|field| field.number()),
+        };
         Some(Stage {
             share,
             duration: duration.unwrap_or(Duration::from_secs(1)),
             min_outcomes: min_outcomes.unwrap_or(0),
+            budget,
         })
     })
+}
+
+/// A number of units or requests that one stage may reach.
+fn most(table: &mut Table<'_>, key: &'static str) -> Option<u64> {
+    table
+        .optional(key)
+        .and_then(|field| field.whole(1..=MOST_OUTCOMES))
 }
 
 pub(super) fn overrides(field: &Field<'_>) -> Option<BTreeMap<VariantName, Vec<String>>> {

@@ -7,10 +7,11 @@ use crate::domain::{
     id::{AttributeName, Environment, ExperimentId, MetricKey, PromptName, VariantName},
     metric::{BUILT_IN, EFFECT_WORTH_FINDING, Goal, Measure, MeasureSource, MetricKind, MetricSpec},
     prompt::VersionRef,
-    rollout::RolloutPlan,
+    duration_text,
+    rollout::{DRAIN_FOR, Revert, RolloutPlan},
 };
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 /// Distinct units each arm needs before anything about it is judged, where the design does not say.
 pub const MIN_UNITS: u32 = 100;
@@ -100,6 +101,16 @@ pub struct ExperimentSpec {
     /// Stages of a growing share.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rollout: Option<RolloutPlan>,
+    /// What a freeze does to conversations that have begun.
+    #[serde(default, skip_serializing_if = "Revert::is_kill")]
+    pub revert: Revert,
+    /// How young a receipt must be to keep its version after a freeze; only where the revert drains.
+    #[serde(
+        default,
+        with = "duration_text::optional",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub drain_for: Option<Duration>,
     /// Forced variants for named units, never counted.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub overrides: BTreeMap<VariantName, Vec<String>>,
@@ -124,24 +135,24 @@ impl ExperimentSpec {
         self.variants.first()
     }
 
-    /// The enrolled share of the audience in the first rollout stage, in [0, 1].
+    /// The enrolled share of the audience in a rollout stage (from 0), in [0, 1].
     #[must_use]
-    pub fn enrolled_share(&self) -> f64 {
-        match (self.kind, self.first_stage_share()) {
+    pub fn enrolled_share(&self, stage: usize) -> f64 {
+        match (self.kind, self.stage_share(stage)) {
             (ExperimentKind::Experiment, Some(share)) => self.traffic * share,
             _ => self.traffic,
         }
     }
 
-    /// The weights in force, in the order of the variants: as written, or for a canary with stages the last
-    /// variant's share of the first stage with the others in proportion to their weights.
+    /// The weights in force in a rollout stage (from 0), in the order of the variants: as written, or for a canary with
+    /// stages the last variant's share of that stage with the others in proportion to their weights.
     ///
     /// Weights 50 and 50 with a stage of share 0.01 give 0.99 and 0.01.
     #[must_use]
-    pub fn weights(&self) -> Vec<f64> {
+    pub fn weights(&self, stage: usize) -> Vec<f64> {
         let written: Vec<f64> = self.variants.iter().map(|variant| variant.weight).collect();
         let (ExperimentKind::Canary, Some(share), Some((_, others))) =
-            (self.kind, self.first_stage_share(), written.split_last())
+            (self.kind, self.stage_share(stage), written.split_last())
         else {
             return written;
         };
@@ -153,22 +164,28 @@ impl ExperimentSpec {
             .collect()
     }
 
-    fn first_stage_share(&self) -> Option<f64> {
-        Some(self.rollout.as_ref()?.stages.first()?.share)
+    fn stage_share(&self, stage: usize) -> Option<f64> {
+        Some(self.rollout.as_ref()?.stage(stage)?.share)
     }
 
-    /// Whether two designs route alike: the same split, traffic, audience, versions and unit. When they do not, a
-    /// live experiment starts a new epoch.
+    /// How long a receipt keeps its version after a freeze; none where a freeze moves everyone at once.
     #[must_use]
-    pub fn routes_like(&self, other: &Self) -> bool {
+    pub fn drains_for(&self) -> Option<Duration> {
+        (self.revert == Revert::Drain).then(|| self.drain_for.unwrap_or(DRAIN_FOR))
+    }
+
+    /// Whether two designs route alike in a stage: the same split, traffic, audience, versions and unit. When they do
+    /// not, a live experiment starts a new epoch.
+    #[must_use]
+    pub fn routes_like(&self, other: &Self, stage: usize) -> bool {
         self.prompt == other.prompt
             && self.environment == other.environment
             && self.unit == other.unit
             && self.audience == other.audience
-            && self.enrolled_share() == other.enrolled_share()
+            && self.enrolled_share(stage) == other.enrolled_share(stage)
             && self.salt() == other.salt()
             && self.layer == other.layer
-            && self.weights() == other.weights()
+            && self.weights(stage) == other.weights(stage)
             && self.overrides == other.overrides
             && self.variants.len() == other.variants.len()
             && self

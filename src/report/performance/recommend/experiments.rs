@@ -100,6 +100,20 @@ impl About<'_> {
                     pair.number,
                 )
             }
+            FreezeCause::Blind { variant, .. } => (
+                format!(
+                    "{id} is frozen because nothing was reported of `{variant}`, and everyone who was split gets {control}; see that outcomes are reported, then resume it or stop it"
+                ),
+                freeze.reason.clone(),
+                None,
+            ),
+            FreezeCause::Deadline { .. } => (
+                format!(
+                    "{id} is frozen because a stage did not pass in time, and everyone who was split gets {control}; resume it with more traffic or stop it"
+                ),
+                freeze.reason.clone(),
+                None,
+            ),
             FreezeCause::Manual => (
                 format!(
                     "{id} is frozen by hand, and everyone who was split gets {control}; resume it or stop it"
@@ -121,8 +135,13 @@ impl About<'_> {
         if self.experiment.state == State::Holding
             && let Some(why) = &self.experiment.hold
         {
-            let text = format!("{} holds its split until somebody resumes it", self.id());
-            all.push(Recommendation::new(Severity::Info, text, why.clone()));
+            let until = if why.cause.clears_itself() {
+                "its cause is gone"
+            } else {
+                "somebody resumes it"
+            };
+            let text = format!("{} holds its split until {until}", self.id());
+            all.push(Recommendation::new(Severity::Info, text, why.reason.clone()));
         }
         if self.report.srm.verdict == Figure::Known(SplitVerdict::Alarm) {
             all.push(self.wrong_split());
@@ -174,6 +193,7 @@ impl About<'_> {
         let limit = match guardrail.limit {
             Limit::MaxRatio(ratio) => format!("{ratio} times the rate of {}", pair.control),
             Limit::MaxRate(rate) => chosen(rate),
+            Limit::MaxExcess(excess) => format!("{} more than that of {}", chosen(excess), pair.control),
         };
         let (severity, text) = if guardrail.state == Verdict::Breach {
             let text = format!(
