@@ -197,8 +197,16 @@ pub fn start(settings: Settings) -> Result<Running, StartError> {
         });
     })?;
 
+    let patience = settings.patience;
     let replica = format!("{}@{}", std::process::id(), addresses.0);
-    let guard = Watch::new(plane, collector.clone(), clock, metrics.time_to_freeze(), replica);
+    let guard = Watch::new(
+        plane,
+        collector.clone(),
+        clock,
+        metrics.time_to_freeze(),
+        replica,
+        patience,
+    );
     let changes = collector.subscribe_bad();
     let guardrails = spawn("serin-guardrails", move || {
         guard_runtime.block_on(async move {

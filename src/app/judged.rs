@@ -19,15 +19,12 @@ pub(super) fn assessor(collector: Collector, clock: Clock) -> Assess {
         let counts = collector.arm_counts(experiment.key);
         let guard = collector.guard(experiment.key);
         let assessments = assess(experiment, guard.as_ref(), &counts, clock.now(), bounds);
-        assessments
-            .into_iter()
-            .filter_map(|assessment| status(experiment, assessment))
-            .collect()
+        assessments.into_iter().map(status).collect()
     })
 }
 
-fn status(experiment: &Experiment, assessment: Assessment) -> Option<GuardrailStatus> {
-    let guardrail = experiment.spec.guardrails.get(assessment.index)?;
+fn status(assessment: Assessment) -> GuardrailStatus {
+    let guardrail = &assessment.guardrail;
     let rate = |rate: Option<f64>| {
         rate.map_or_else(|| Figure::undefined("no outcomes of this metric"), Figure::Known)
     };
@@ -43,7 +40,8 @@ fn status(experiment: &Experiment, assessment: Assessment) -> Option<GuardrailSt
             },
         ),
     };
-    Some(GuardrailStatus {
+    GuardrailStatus {
+        on_breach: propose::action(&assessment),
         metric: guardrail.metric.clone(),
         limit: guardrail.limit,
         above: guardrail.above,
@@ -53,7 +51,6 @@ fn status(experiment: &Experiment, assessment: Assessment) -> Option<GuardrailSt
             bad_units: assessment.control.bad_units,
             rate: rate(assessment.control.rate),
         },
-        on_breach: propose::action(experiment, &assessment),
         name: assessment.name,
         candidate: CandidateStatus {
             variant: assessment.candidate.variant,
@@ -61,5 +58,5 @@ fn status(experiment: &Experiment, assessment: Assessment) -> Option<GuardrailSt
             rate: rate(assessment.candidate.rate),
         },
         ratio_ci,
-    })
+    }
 }
