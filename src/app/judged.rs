@@ -4,14 +4,18 @@ use crate::{
     api::control_plane::Assess,
     clock::Clock,
     collector::Collector,
+    control_plane::Witness,
     domain::{experiment::Experiment, guardrail::Limit},
     guardrails::{
         assess::{Assessment, assess},
         propose,
     },
-    report::{CandidateStatus, ControlStatus, Figure, GuardrailStatus},
+    report::{CandidateStatus, ControlStatus, Figure, GuardrailStatus, report},
 };
 use std::sync::Arc;
+
+/// The largest results that are written into the log, in bytes of JSON.
+const LARGEST_RESULTS: usize = 256 << 10;
 
 /// Judges guardrails for people: reports, metrics.
 pub(super) fn assessor(collector: Collector, clock: Clock) -> Assess {
@@ -20,6 +24,19 @@ pub(super) fn assessor(collector: Collector, clock: Clock) -> Assess {
         let guard = collector.guard(experiment.key);
         let assessments = assess(experiment, guard.as_ref(), &counts, clock.now(), bounds);
         assessments.into_iter().map(status).collect()
+    })
+}
+
+/// How the results of an experiment are when it ends, for the log to keep: without the breakdown by segment, which can be
+/// larger than everything else in the log together.
+pub(super) fn witness(collector: Collector, assess: Assess) -> Witness {
+    Box::new(move |experiment, revision, now| {
+        let counts = collector.arm_counts(experiment.key);
+        let guardrails = assess(experiment, true);
+        let mut results = report(experiment, &counts, guardrails, revision, now);
+        results.segments.clear();
+        let results = serde_json::to_value(&results).ok()?;
+        (results.to_string().len() <= LARGEST_RESULTS).then_some(results)
     })
 }
 
