@@ -17,7 +17,7 @@ use crate::{
     collector::{Collector, CollectorOptions, intake::Intake},
     control_plane::{ControlPlane, View},
     definitions::mistake::Mistakes,
-    guardrails::watch::Watch,
+    guardrails::{aa::Aa, watch::Watch},
     routing::{live::LiveTable, receipt::ReceiptKeys, table::RoutingTable},
     settings::Settings,
     store::{
@@ -165,6 +165,7 @@ pub fn start(settings: Settings) -> Result<Running, StartError> {
         ));
     })?;
 
+    let aa = Arc::new(Aa::new(settings.continuous_aa.clone()));
     let state = ControlState {
         plane: Arc::clone(&plane),
         collector: collector.clone(),
@@ -173,6 +174,7 @@ pub fn start(settings: Settings) -> Result<Running, StartError> {
         metrics: Arc::clone(&metrics),
         table: Arc::clone(&table),
         assess: judged::assessor(collector.clone(), clock.clone()),
+        assess_aa: judged::aa_assessor(Arc::clone(&aa), collector.clone(), clock.clone()),
     };
     let watched = settings.watch.then(|| {
         (
@@ -198,7 +200,8 @@ pub fn start(settings: Settings) -> Result<Running, StartError> {
     })?;
 
     let replica = format!("{}@{}", std::process::id(), addresses.0);
-    let guard = Watch::new(plane, collector.clone(), clock, metrics.time_to_freeze(), replica);
+    let time_to_freeze = metrics.time_to_freeze();
+    let guard = Watch::new(plane, collector.clone(), clock, aa, time_to_freeze, replica);
     let changes = collector.subscribe_bad();
     let guardrails = spawn("serin-guardrails", move || {
         guard_runtime.block_on(async move {

@@ -1,7 +1,7 @@
 //! The task that joins counts, judgement and the control plane: woken by every bad outcome, at most every 50 ms for
 //! an experiment, and by a slow tick for what happens without outcomes.
 
-use super::{assess::assess, propose::propose};
+use super::{aa::Aa, assess::assess, propose::propose};
 use crate::{
     clock::Clock,
     collector::{Collector, signals::EvidenceChanges},
@@ -29,6 +29,7 @@ pub struct Watch {
     plane: Arc<ControlPlane>,
     collector: Collector,
     clock: Clock,
+    aa: Arc<Aa>,
     time_to_freeze: Histogram,
     replica: String,
     judged: HashMap<ExperimentKey, Instant>,
@@ -37,13 +38,14 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// `time_to_freeze` observes the seconds from the outcome that crossed to the swapped table; `replica` names this
+    /// `aa` looks for false alarms whenever the guardrails look; `time_to_freeze` observes the seconds from the outcome that crossed to the swapped table; `replica` names this
     /// process in evidence.
     #[must_use]
     pub fn new(
         plane: Arc<ControlPlane>,
         collector: Collector,
         clock: Clock,
+        aa: Arc<Aa>,
         time_to_freeze: Histogram,
         replica: String,
     ) -> Self {
@@ -52,6 +54,7 @@ impl Watch {
             plane,
             collector,
             clock,
+            aa,
             time_to_freeze,
             replica,
             judged,
@@ -119,6 +122,7 @@ impl Watch {
             self.judged.insert(key, now);
             if let Some(experiment) = view.catalog.experiment(key) {
                 self.judge(experiment, since);
+                self.look_for_false_alarms(experiment);
             }
         }
     }
@@ -163,6 +167,14 @@ impl Watch {
             Err(error) => {
                 tracing::error!(experiment = %id, guardrail = actor, %error, evidence, "a breach was not acted on")
             }
+        }
+    }
+
+    /// After the judgement, so that no freeze waits for it; of the design and state before that.
+    fn look_for_false_alarms(&self, experiment: &Experiment) {
+        if experiment.state.splits() {
+            let guard = self.collector.guard(experiment.key);
+            self.aa.look(experiment, guard.as_ref(), self.clock.now());
         }
     }
 
