@@ -9,6 +9,7 @@ use crate::{
     clock::{Clock, ManualClock},
     collector::{
         arm_counts::ArmCounts,
+        bad_units::half,
         codec::FormatError,
         intake::Intake,
         observation::Observation,
@@ -22,7 +23,7 @@ use crate::{
         experiment::{Experiment, State},
         id::{ArmIndex, Environment, Epoch, MetricKey, NameError, PromptName},
     },
-    guardrails::{assess::assess, propose::propose},
+    guardrails::{aa::Aa, assess::assess, propose::propose},
     report::{Report, report},
     routing::{
         assign::assign,
@@ -99,6 +100,12 @@ pub struct Assigned {
 }
 
 impl Assigned {
+    /// In which hidden half of its arm its unit is, 0 or 1.
+    #[must_use]
+    pub fn half(&self) -> usize {
+        half(self.unit_hash)
+    }
+
     /// Whether the request got the candidate.
     #[must_use]
     pub fn is_candidate(&self) -> bool {
@@ -122,6 +129,7 @@ pub struct World {
     live: Arc<LiveTable>,
     clock: ManualClock,
     collector: OfflineCollector,
+    aa: Aa,
     table: Arc<RoutingTable>,
     view: Arc<View>,
     experiment: Arc<Experiment>,
@@ -158,6 +166,7 @@ impl World {
         Ok(Self {
             design,
             collector: OfflineCollector::new(intake(&view)),
+            aa: Aa::default(),
             table: Arc::clone(&live.load()),
             experiment: experiment(&view)?,
             view,
@@ -315,6 +324,13 @@ impl World {
             self.submit(origin, command)?;
         }
         Ok(self.experiment.state == State::Frozen)
+    }
+
+    /// Lets the continuous A/A test look; says whether it would have frozen a candidate that is control itself.
+    #[must_use]
+    pub fn judge_aa(&self) -> bool {
+        let guard = self.collector.guard(self.experiment.key);
+        self.aa.look(&self.experiment, guard.as_ref(), self.clock.now())
     }
 }
 
