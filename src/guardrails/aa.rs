@@ -13,25 +13,23 @@
 //! Owns what it found so far, for the life of the process. Proposes nothing, holds nothing, freezes nothing: the watch lets
 //! it look, reports and metrics show what it found.
 
+mod halves;
+
 use super::assess;
 use crate::{
-    collector::guard::{GuardSnapshot, GuardedCounts},
+    collector::guard::GuardSnapshot,
     domain::{
         Timestamp,
         continuous_aa::ContinuousAa,
-        experiment::{Experiment, RESTART_BLOCKS},
-        guardrail::{ALPHA, LEAST_BAD_UNITS, Limit},
+        experiment::Experiment,
+        guardrail::Limit,
         id::{Epoch, ExperimentKey},
     },
-    stats::evidence::{
-        self, DEFAULT_POINTS, OddsGrid, RatioConfidence, RelativeStep, ratio_confidence, relative_log_e,
-    },
+    stats::evidence::RatioConfidence,
 };
+use halves::Halves;
 use parking_lot::Mutex;
 use std::collections::{BTreeSet, HashMap};
-
-/// The share of the half that stands for the candidate.
-const SHARE: f64 = 0.5;
 
 /// What a guardrail's test finds between the halves of control.
 #[derive(Debug, Clone, PartialEq)]
@@ -72,7 +70,7 @@ impl Aa {
     pub fn look(&self, experiment: &Experiment, guard: Option<&GuardSnapshot>, now: Timestamp) -> bool {
         let mut crossed = BTreeSet::new();
         for halves in self.halves(experiment, guard, now) {
-            if halves.fires(halves.blocks.len()) {
+            if halves.fires(halves.begun()) {
                 crossed.insert(assess::name(&experiment.spec.guardrails, halves.index));
             }
         }
@@ -106,12 +104,10 @@ impl Aa {
         let assessed = halves.map(|halves| {
             let name = assess::name(&experiment.spec.guardrails, halves.index);
             AaAssessment {
-                evidence: evidence::gauge(halves.log_e(halves.blocks.len()), halves.log_threshold),
+                evidence: halves.gauge(),
                 would_have_frozen: crossed.contains(&name) || halves.ever_fired(),
-                bad_units: halves.bad_units(halves.blocks.len()),
-                ratio: for_people
-                    .then(|| ratio_confidence(&halves.grid, &halves.blocks, RESTART_BLOCKS, ALPHA).ok())
-                    .flatten(),
+                bad_units: halves.bad_units(halves.begun()),
+                ratio: for_people.then(|| halves.ratio()).flatten(),
                 name,
             }
         });
@@ -153,80 +149,11 @@ impl Aa {
     }
 }
 
-/// The bad units of control's halves, by restart block, for the test of one guardrail.
-struct Halves {
-    /// The guardrail's place in the design.
-    index: usize,
-    grid: OddsGrid,
-    log_threshold: f64,
-    blocks: Vec<[RelativeStep; 1]>,
-}
-
-impl Halves {
-    fn of(
-        experiment: &Experiment,
-        index: usize,
-        limit: f64,
-        guarded: Option<&GuardedCounts>,
-        now: Timestamp,
-    ) -> Option<Self> {
-        let spec = &experiment.spec;
-        let control = experiment.arm(spec.control()?.name.as_str())?;
-        let begun = experiment.evidence.as_ref()?.block(now.as_second()) + 1;
-        let none = [RelativeStep {
-            share: SHARE,
-            candidate: 0,
-            control: 0,
-        }];
-        let mut blocks = vec![none; begun];
-        let steps = guarded.map_or(&[][..], |guarded| guarded.steps.as_slice());
-        for step in steps.iter().filter(|step| step.arm == control) {
-            // Epochs need not be kept apart, because the share of the halves is the same in all of them.
-            if let Some([block]) = blocks.get_mut(step.block.min(begun - 1)) {
-                let [first, second] = step.halves.map(u64::from);
-                block.control += first;
-                block.candidate += second;
-            }
-        }
-        Some(Self {
-            index,
-            grid: OddsGrid::new(limit, DEFAULT_POINTS).ok()?,
-            log_threshold: evidence::threshold(spec.guardrails.len(), ALPHA).ok()?,
-            blocks,
-        })
-    }
-
-    /// Bad units of each half in the first `blocks`.
-    fn bad_units(&self, blocks: usize) -> [u64; 2] {
-        let blocks = self.blocks.iter().take(blocks).flatten();
-        blocks.fold([0, 0], |[first, second], block| {
-            [first + block.control, second + block.candidate]
-        })
-    }
-
-    /// The evidence as it was when only the first `blocks` had begun.
-    fn log_e(&self, blocks: usize) -> f64 {
-        let begun = &self.blocks[..blocks.min(self.blocks.len())];
-        relative_log_e(&self.grid, begun, RESTART_BLOCKS)
-    }
-
-    /// Whether the guardrail would have frozen then.
-    fn fires(&self, blocks: usize) -> bool {
-        self.bad_units(blocks)[1] >= LEAST_BAD_UNITS && self.log_e(blocks) >= self.log_threshold
-    }
-
-    /// Whether it would have at the end of any block; one without bad units changes nothing.
-    fn ever_fired(&self) -> bool {
-        let filled = (1..).zip(&self.blocks).filter(|(_, [block])| block.candidate > 0);
-        filled.into_iter().any(|(blocks, _)| self.fires(blocks))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::{
-        collector::guard::{GuardedArm, Step},
+        collector::guard::{GuardedArm, GuardedCounts, Step},
         domain::{
             experiment::{ArmShare, EpochRecord, EvidenceClock, ExperimentSpec, State},
             id::{ArmIndex, MetricKey, PromptName, Revision},
@@ -342,6 +269,33 @@ mod tests {
         assert_eq!((found.ratio, found.bad_units), (own[1].ratio, [22, 47]));
         assert!(found.evidence > 0.1 && found.evidence < 1.0, "{found:?}");
         assert!(!found.would_have_frozen && found.name == "fallback:max_ratio");
+    }
+
+    #[test]
+    fn no_false_alarm_is_passed_over_to_save_work() {
+        let experiment = experiment();
+        let (mut fired, mut spared, mut state) = (0, 0, 1_u64);
+        for _ in 0..2_000 {
+            let mut draw = |most: u64| {
+                // Knuth's constants; the upper bits are random enough.
+                state = state
+                    .wrapping_mul(6_364_136_223_846_793_005)
+                    .wrapping_add(1_442_695_040_888_963_407);
+                u32::try_from((state >> 33) % most).unwrap()
+            };
+            let blocks: Vec<_> = (0..6).map(|block| (block, 0, [draw(8), draw(14)])).collect();
+            let guard = guard(&blocks);
+            let aa = Aa::default();
+            for halves in aa.halves(&experiment, Some(&guard), second(550)) {
+                for blocks in 1..=6 {
+                    let enough = halves.log_e(blocks) >= halves.log_threshold;
+                    assert!(halves.may_fire(blocks) || !enough, "{blocks} of {guard:?}");
+                    fired += u32::from(enough);
+                    spared += u32::from(!halves.may_fire(blocks));
+                }
+            }
+        }
+        assert!(fired > 100 && spared > 1_000, "{fired} {spared}");
     }
 
     #[test]

@@ -439,4 +439,31 @@ mod tests {
         };
         assert_eq!(frozen_after(true), frozen_after(false));
     }
+
+    #[test]
+    fn a_false_alarm_between_halves_of_control_changes_nothing() {
+        let mut world = World::new(DESIGN).unwrap();
+        let key = world.measure(BAD).unwrap();
+        let mut alarmed = false;
+        for unit in 0..400_u64 {
+            let assigned = world.assign(unit).unwrap().unwrap();
+            // All of one half of control, and as many of the candidate.
+            let bad = if assigned.is_candidate() {
+                unit % 2 == 0
+            } else {
+                assigned.half() == 1
+            };
+            world
+                .report_back(assigned, [(key, f64::from(u8::from(bad)))])
+                .unwrap();
+            world.flush().unwrap();
+            alarmed |= world.judge_aa();
+            assert!(!world.judge().unwrap());
+        }
+        assert!(alarmed);
+        assert_eq!(
+            world.view.catalog.revision,
+            World::new(DESIGN).unwrap().view.catalog.revision
+        );
+    }
 }
