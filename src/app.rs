@@ -17,7 +17,7 @@ use crate::{
     collector::{Collector, CollectorOptions, intake::Intake},
     control_plane::{ControlPlane, View},
     definitions::mistake::Mistakes,
-    guardrails::watch::Watch,
+    guardrails::{aa::Aa, watch::Watch},
     routing::{live::LiveTable, receipt::ReceiptKeys, table::RoutingTable},
     settings::Settings,
     store::{
@@ -167,6 +167,7 @@ pub fn start(settings: Settings) -> Result<Running, StartError> {
 
     let assess = judged::assessor(collector.clone(), clock.clone());
     plane.witness_ends(judged::witness(collector.clone(), Arc::clone(&assess)));
+    let aa = Arc::new(Aa::new(settings.continuous_aa.clone()));
     let state = ControlState {
         plane: Arc::clone(&plane),
         collector: collector.clone(),
@@ -175,6 +176,7 @@ pub fn start(settings: Settings) -> Result<Running, StartError> {
         metrics: Arc::clone(&metrics),
         table: Arc::clone(&table),
         assess,
+        assess_aa: judged::aa_assessor(Arc::clone(&aa), collector.clone(), clock.clone()),
     };
     let watched = settings.watch.then(|| {
         (
@@ -201,11 +203,13 @@ pub fn start(settings: Settings) -> Result<Running, StartError> {
 
     let patience = settings.patience;
     let replica = format!("{}@{}", std::process::id(), addresses.0);
+    let time_to_freeze = metrics.time_to_freeze();
     let guard = Watch::new(
         plane,
         collector.clone(),
         clock,
-        metrics.time_to_freeze(),
+        aa,
+        time_to_freeze,
         replica,
         patience,
     );

@@ -6,19 +6,21 @@
 
 use crate::{
     definitions::{
-        document::{Document, Lines},
+        document::{Content, Document, Lines},
         load::DefinitionDirs,
         mistake::{Mistake, Mistakes},
         reader::{Field, Report, Table},
     },
     domain::{
         allocation::Holdout,
+        continuous_aa::ContinuousAa,
         duration_text,
-        id::{Environment, LayerName},
+        id::{Environment, LayerName, PromptName},
         rollout::Patience,
     },
 };
 use std::{
+    collections::BTreeSet,
     net::{Ipv4Addr, SocketAddr},
     ops::RangeInclusive,
     path::{Path, PathBuf},
@@ -41,6 +43,8 @@ pub struct Settings {
     pub store: Store,
     /// The folders of prompts and experiments.
     pub definitions: DefinitionDirs,
+    /// The prompts whose experiments show a continuous A/A test.
+    pub continuous_aa: ContinuousAa,
     /// Whether a changed file is applied at once.
     pub watch: bool,
     /// How outcomes are taken.
@@ -150,6 +154,8 @@ fn resolve(mut root: Table<'_>, report: &Report) -> Option<Settings> {
     let store = store(root.section("store"));
     let mut section = root.section("prompts");
     let prompts = path(&mut section, "dir", "config/prompts");
+    let continuous_aa = section.optional("continuous_aa");
+    let continuous_aa = continuous_aa.and_then(|field| continuous_aa_of(&field));
     section.finish();
     let mut section = root.section("experiments");
     let experiments = path(&mut section, "dir", "config/experiments");
@@ -179,6 +185,7 @@ fn resolve(mut root: Table<'_>, report: &Report) -> Option<Settings> {
         control_plane,
         store,
         definitions: DefinitionDirs { prompts, experiments },
+        continuous_aa: continuous_aa.unwrap_or_default(),
         watch,
         outcomes,
         patience,
@@ -265,6 +272,21 @@ fn patience(mut section: Table<'_>, report: &Report) -> Patience {
     }
     section.finish();
     patience
+}
+
+fn continuous_aa_of(field: &Field<'_>) -> Option<ContinuousAa> {
+    match field.content() {
+        Content::Text(word) if word == "all" => Some(ContinuousAa::All),
+        Content::Text(word) if word == "none" => Some(ContinuousAa::Only(BTreeSet::new())),
+        Content::List(_) => {
+            let names = field.list()?.into_iter();
+            // All of them are read before one can be missing, so that every mistake is told.
+            let names: Vec<_> = names.map(|field| field.name(PromptName::new)).collect();
+            let names: Option<BTreeSet<_>> = names.into_iter().collect();
+            names.map(ContinuousAa::Only)
+        }
+        _ => field.expected("\"all\", \"none\" or a list of prompts such as [\"support_reply\"]"),
+    }
 }
 
 fn holdout(field: &Field<'_>) -> Option<Holdout> {

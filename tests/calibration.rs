@@ -92,6 +92,13 @@ fn equal_candidates_are_frozen_no_more_often_than_stated() {
 }
 
 #[test]
+fn halves_of_control_raise_false_alarms_no_more_often_than_stated() {
+    for row in within_bounds(Study::FalseFreezes, "halves of control", 300) {
+        assert!(row.naively.unwrap() > 0.05, "{row:?}");
+    }
+}
+
+#[test]
 fn regressions_are_frozen_within_twice_the_least_possible_time() {
     let rows = within_bounds(Study::Delay, "from the start, a user per request", 100);
     assert_eq!(rows.len(), 4);

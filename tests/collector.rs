@@ -568,6 +568,12 @@ async fn bad_units_settle_before_they_count_and_watchers_hear_of_it() {
     ];
     collector.submit(batch).await.unwrap();
     assert_eq!(bad(FALLBACK), (2, 0));
+    let halved = measure(FALLBACK).steps.clone();
+    assert!(
+        halved
+            .iter()
+            .all(|step| step.halves.iter().sum::<u32>() == step.bad_units)
+    );
     let steps: Vec<_> = measure(FALLBACK)
         .steps
         .iter()

@@ -31,7 +31,7 @@ use serin::{
         guardrail::{OnBreach, Verdict},
         id::{ArmIndex, Epoch, ExperimentKey, MetricKey, PromptName, Revision},
     },
-    report::{CandidateStatus, ControlStatus, Figure, GuardrailStatus},
+    report::{AaStatus, CandidateStatus, ControlStatus, Figure, GuardrailStatus},
     routing::{
         live::LiveTable,
         receipt::{Receipt, ReceiptKeys},
@@ -121,6 +121,16 @@ impl Answer {
     }
 }
 
+fn aa_status() -> AaStatus {
+    AaStatus {
+        guardrail: "fallback".to_owned(),
+        evidence: 0.5,
+        would_have_frozen: true,
+        bad_units: [20, 40],
+        ratio_ci: Figure::Known((1.1, 4.0)),
+    }
+}
+
 fn assess(experiment: &Experiment) -> Vec<GuardrailStatus> {
     let candidates = experiment.spec.variants.iter().skip(1);
     let guardrails = experiment.spec.guardrails.iter();
@@ -202,6 +212,7 @@ impl Running {
             clock: Clock::Manual(clock.clone()),
             metrics: Arc::clone(&metrics),
             assess: Arc::new(|experiment, _| assess(experiment)),
+            assess_aa: Arc::new(|_, _| vec![aa_status()]),
         };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -1017,6 +1028,7 @@ async fn totals_carry_names_and_no_series_is_doubled() {
         assessed: vec![Assessed {
             id: experiment.spec.id.clone(),
             guardrails,
+            aa: vec![aa_status()],
             srm_evidence: Some(1.5),
         }],
         now: now(),
@@ -1031,6 +1043,8 @@ async fn totals_carry_names_and_no_series_is_doubled() {
         "serin_outcomes_total{experiment=\"\",result=\"rejected\",variant=\"\"} 6",
         "serin_metric_observations_total{experiment=\"tone\",metric=\"resolved\",variant=\"control\"} 3",
         "serin_metric_sum{experiment=\"tone\",metric=\"resolved\",variant=\"control\"} 2.5",
+        "serin_aa_evidence_ratio{experiment=\"tone\",guardrail=\"fallback\"} 0.5",
+        "serin_aa_false_freeze{experiment=\"tone\",guardrail=\"fallback\"} 1",
         "serin_srm_evidence_ratio{experiment=\"tone\"} 1.5",
         "serin_store_up 0",
         "serin_exposures_dropped_total 8",

@@ -565,7 +565,33 @@ fn an_outage_of_both_arms_and_one_angry_user_freeze_nothing() {
     }
     let guardrail = &server.results("tone")["guardrails"][0];
     assert_eq!(guardrail["control"]["bad_units"], 350, "{guardrail}");
+    // The halves of control have them all, and nothing between them.
+    let aa = &server.results("tone")["aa"];
+    let [first, second] = [0, 1].map(|half| aa[0]["bad_units"][half].as_u64().unwrap());
+    assert_eq!((first + second, aa.as_array().unwrap().len()), (350, 1), "{aa}");
+    assert_eq!(
+        (&aa[0]["guardrail"], &aa[0]["would_have_frozen"]),
+        (&json!("fallback"), &json!(false))
+    );
+    assert!(
+        aa[0]["evidence"].as_f64().unwrap() < 1.0 && aa[0]["ratio_ci"].is_array(),
+        "{aa}"
+    );
+    let shown = "serin_aa_false_freeze{experiment=\"tone\",guardrail=\"fallback\"}";
+    assert_eq!(server.metric(shown), Some(0.0));
     assert_eq!(server.events("experiment_frozen").len(), 0);
+}
+
+#[test]
+fn a_continuous_aa_test_is_shown_for_the_prompts_that_want_one() {
+    for (wanted, tests) in [("'none'", 0), ("['other']", 0), ("['other', 'greeting']", 1)] {
+        let house = House::with("tone", &guarded(FALLBACK));
+        let server = house.set("prompts", &format!("continuous_aa = {wanted}")).start();
+        let aa = &server.results("tone")["aa"];
+        assert_eq!(aa.as_array().unwrap().len(), tests, "{wanted}");
+        let series = "serin_aa_evidence_ratio{experiment=\"tone\",guardrail=\"fallback\"}";
+        assert_eq!(server.metric(series), (tests == 1).then_some(0.0), "{wanted}");
+    }
 }
 
 #[test]

@@ -18,6 +18,8 @@ use std::{
 
 /// Every series that `/metrics` has, with its labels.
 const EXPORTED: &[(&str, &[&str])] = &[
+    ("serin_aa_evidence_ratio", &["experiment", "guardrail"]),
+    ("serin_aa_false_freeze", &["experiment", "guardrail"]),
     ("serin_audience_errors_total", &["experiment"]),
     ("serin_build_info", &["version"]),
     ("serin_config_last_reload_successful", &[]),

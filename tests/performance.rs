@@ -158,6 +158,7 @@ impl Town {
             clock: shown(),
             metrics,
             assess: Arc::new(|_, _| Vec::new()),
+            assess_aa: Arc::new(|_, _| Vec::new()),
         };
         runtime.spawn(serve(control, router(state), std::future::pending()));
         Self {

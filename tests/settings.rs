@@ -1,6 +1,9 @@
 //! The settings file: its defaults, its bounds, and every mistake in one go.
 
-use serin::settings::Settings;
+use serin::{
+    domain::{continuous_aa::ContinuousAa, id::PromptName},
+    settings::Settings,
+};
 use std::{path::Path, time::Duration};
 
 /// Expects exactly these mistakes, each given by its beginning, in order of lines.
@@ -32,6 +35,7 @@ fn the_sample_file_is_the_defaults() {
     assert_eq!(sample.definitions.prompts, Path::new("config/prompts"));
     assert_eq!(sample.definitions.experiments, Path::new("config/experiments"));
     assert!(sample.watch && sample.holdout.is_none());
+    assert_eq!(sample.continuous_aa, ContinuousAa::All);
     assert_eq!(sample.outcomes.receipt_lifetime, Duration::from_secs(7 * 86_400));
     assert_eq!(sample.outcomes.checkpoint_every, Duration::from_secs(10));
     assert_eq!(sample.outcomes.timeseries_days, 90);
@@ -54,6 +58,31 @@ fn what_is_written_counts() {
     assert_eq!(settings.outcomes.receipt_lifetime, Duration::from_secs(86_400));
     assert_eq!(settings.outcomes.timeseries_days, 3_650);
     assert_eq!(settings.holdout.unwrap().share, 0.05);
+}
+
+#[test]
+fn a_continuous_aa_test_is_for_all_prompts_none_or_some() {
+    let covers = |written: &str, prompt: &str| {
+        let text = format!("[prompts]\ncontinuous_aa = {written}\n");
+        let settings = Settings::parse(&text, Path::new("s.toml")).unwrap_or_else(|told| panic!("{told}"));
+        settings.continuous_aa.covers(&PromptName::new(prompt).unwrap())
+    };
+    assert!(covers("'all'", "a"));
+    assert!(covers("['a', 'team/b c']", "team/b c"));
+    assert!(!covers("['a']", "b") && !covers("'none'", "none") && !covers("[]", "a"));
+    for written in ["'some'", "true", "{}"] {
+        check(
+            &format!("[prompts]\ncontinuous_aa = {written}\n"),
+            &["s.toml:2: prompts.continuous_aa: expected \"all\", \"none\" or a list of prompts such as"],
+        );
+    }
+    check(
+        "[prompts]\ncontinuous_aa = ['a', '', 3]\n",
+        &[
+            "s.toml:2: prompts.continuous_aa[1]: prompt name",
+            "s.toml:2: prompts.continuous_aa[2]: expected text, found",
+        ],
+    );
 }
 
 #[test]

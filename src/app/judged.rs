@@ -1,16 +1,18 @@
 //! Guardrails as people see them: the same judgement that freezes, with the ratio's bounds.
 
 use crate::{
-    api::control_plane::Assess,
+    api::control_plane::{Assess, AssessAa},
     clock::Clock,
     collector::Collector,
     control_plane::Witness,
     domain::{experiment::Experiment, guardrail::Limit},
     guardrails::{
+        aa::{Aa, AaAssessment},
         assess::{Assessment, assess},
         propose,
     },
-    report::{CandidateStatus, ControlStatus, Figure, GuardrailStatus, report},
+    report::{AaStatus, CandidateStatus, ControlStatus, Figure, GuardrailStatus, report},
+    stats::evidence::RatioConfidence,
 };
 use std::sync::Arc;
 
@@ -40,6 +42,32 @@ pub(super) fn witness(collector: Collector, assess: Assess) -> Witness {
     })
 }
 
+/// Shows people the continuous A/A tests.
+pub(super) fn aa_assessor(aa: Arc<Aa>, collector: Collector, clock: Clock) -> AssessAa {
+    Arc::new(move |experiment: &Experiment, bounds: bool| {
+        let guard = collector.guard(experiment.key);
+        let found = aa.assess(experiment, guard.as_ref(), clock.now(), bounds);
+        found.into_iter().map(aa_status).collect()
+    })
+}
+
+fn aa_status(assessment: AaAssessment) -> AaStatus {
+    AaStatus {
+        guardrail: assessment.name,
+        evidence: assessment.evidence,
+        would_have_frozen: assessment.would_have_frozen,
+        bad_units: assessment.bad_units,
+        ratio_ci: ratio_ci(assessment.ratio),
+    }
+}
+
+fn ratio_ci(ratio: Option<RatioConfidence>) -> Figure<(f64, f64)> {
+    match ratio.and_then(|ratio| Some((ratio.lower?, ratio.upper?))) {
+        Some(bounds) => Figure::Known(bounds),
+        None => Figure::undefined("too few bad units to bound the ratio"),
+    }
+}
+
 fn status(assessment: Assessment) -> GuardrailStatus {
     let guardrail = &assessment.guardrail;
     let rate = |rate: Option<f64>| {
@@ -47,15 +75,7 @@ fn status(assessment: Assessment) -> GuardrailStatus {
     };
     let ratio_ci = match guardrail.limit {
         Limit::MaxRate(_) | Limit::MaxExcess(_) => None,
-        Limit::MaxRatio(_) => Some(
-            match assessment
-                .ratio
-                .and_then(|ratio| Some((ratio.lower?, ratio.upper?)))
-            {
-                Some(bounds) => Figure::Known(bounds),
-                None => Figure::undefined("too few bad units to bound the ratio"),
-            },
-        ),
+        Limit::MaxRatio(_) => Some(ratio_ci(assessment.ratio)),
     };
     GuardrailStatus {
         on_breach: propose::action(&assessment),

@@ -73,6 +73,11 @@ pub(super) fn shown(report: &Value) -> String {
     if !guardrails.is_empty() {
         let _ = write!(out, "\nguardrails\n{}", indented(&guardrails.to_string()));
     }
+    let false_alarms = false_alarms(report);
+    if !false_alarms.is_empty() {
+        let title = "false alarms (the same test between two hidden halves of control; freezes nothing)";
+        let _ = write!(out, "\n{title}\n{}", indented(&false_alarms.to_string()));
+    }
     out
 }
 
@@ -141,6 +146,29 @@ fn guardrails(report: &Value) -> Table {
     table
 }
 
+/// The continuous A/A tests.
+fn false_alarms(report: &Value) -> Table {
+    let mut table = Table::new(&[
+        "guardrail",
+        "would have frozen",
+        "evidence",
+        ">bad units",
+        "ratio lies in",
+    ]);
+    for aa in list(&report["aa"]) {
+        let [first, second] = [0, 1].map(|half| counted(&aa["bad_units"][half]));
+        let frozen = aa["would_have_frozen"] == true;
+        table.row([
+            text(aa, "guardrail").to_owned(),
+            if frozen { "yes" } else { "no" }.to_owned(),
+            figure(&aa["evidence"], gauge),
+            format!("{first} and {second}"),
+            interval(&aa["ratio_ci"], |ratio| shortened(ratio, 2)),
+        ]);
+    }
+    table
+}
+
 fn bad_units(arm: &Value) -> String {
     let counts = format!(
         "{}, {} bad units",
@@ -195,7 +223,9 @@ mod tests {
                      "vs_control": {"undefined": "collecting"}}]}],
             "guardrails": [{"metric": "fallback", "limit": {"max_ratio": 1.25}, "state": "no_data", "evidence": 0.12,
                 "control": {"bad_units": 41, "rate": 0.0217},
-                "candidate": {"variant": "friendly", "bad_units": 44, "rate": {"undefined": "no outcomes"}}}]})
+                "candidate": {"variant": "friendly", "bad_units": 44, "rate": {"undefined": "no outcomes"}}}],
+            "aa": [{"guardrail": "fallback", "evidence": 0.12, "would_have_frozen": false, "bad_units": [1020, 21],
+                "ratio_ci": [0.5, 2.25]}]})
     }
 
     #[test]
@@ -231,6 +261,7 @@ latency_ms (mean, goal decrease)
             "friendly  2  812.5 ± 3.250   – (collecting)",
             "fallback   at 1.25 times control's rate at the same time  no data  █░░░░░░░░░ 0.12  2.17 %, 41 bad units",
             "friendly: – (no outcomes), 44 bad units",
+            "fallback   no                 █░░░░░░░░░ 0.12  1,020 and 21  [0.5, 2.25]",
         ] {
             assert!(shown.contains(part), "{part:?} is not in\n{shown}");
         }

@@ -78,6 +78,8 @@ pub struct Step {
     pub arm: ArmIndex,
     /// How many distinct units had their first bad outcome.
     pub bad_units: u32,
+    /// How many of them are in each hidden half of the arm; those from before there were halves are in none.
+    pub halves: [u32; 2],
 }
 
 /// The evidence of one experiment.
@@ -217,12 +219,13 @@ impl Guard {
             for GuardArm { arm, units, .. } in &measure.arms {
                 let mut bad_units = 0;
                 for (moment, count) in units.counted() {
-                    bad_units += u64::from(count);
+                    bad_units += u64::from(count.all);
                     steps.push(Step {
                         block: usize::from(moment.block),
                         epoch: moment.epoch,
                         arm: *arm,
-                        bad_units: count,
+                        bad_units: count.all,
+                        halves: count.halves,
                     });
                 }
                 arms.push(GuardedArm {

@@ -6,7 +6,7 @@
 //! the recorder's queues.
 
 pub mod arm_counts;
-mod bad_units;
+pub(crate) mod bad_units;
 pub mod buckets;
 pub mod cells;
 mod checkpoint;

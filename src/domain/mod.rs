@@ -7,6 +7,7 @@ pub mod allocation;
 pub mod audience;
 pub mod check;
 pub mod command;
+pub mod continuous_aa;
 pub mod duration_text;
 pub mod event;
 pub mod experiment;

@@ -2,6 +2,7 @@
 //! an experiment, and by a slow tick for what happens without outcomes: schedules, stages, silence.
 
 use super::{
+    aa::Aa,
     assess::assess,
     look::{Look, Source},
     propose::propose,
@@ -37,6 +38,7 @@ pub struct Watch {
     plane: Arc<ControlPlane>,
     collector: Collector,
     clock: Clock,
+    aa: Arc<Aa>,
     time_to_freeze: Histogram,
     replica: String,
     patience: Patience,
@@ -48,13 +50,15 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// `time_to_freeze` observes the seconds from the outcome that crossed to the swapped table; `replica` names this
-    /// process in evidence; `patience` is how long silence is borne.
+    /// `aa` looks for false alarms whenever the guardrails look; `time_to_freeze` observes the seconds from the outcome
+    /// that crossed to the swapped table; `replica` names this process in evidence; `patience` is how long silence is
+    /// borne.
     #[must_use]
     pub fn new(
         plane: Arc<ControlPlane>,
         collector: Collector,
         clock: Clock,
+        aa: Arc<Aa>,
         time_to_freeze: Histogram,
         replica: String,
         patience: Patience,
@@ -64,6 +68,7 @@ impl Watch {
             plane,
             collector,
             clock,
+            aa,
             time_to_freeze,
             replica,
             patience,
@@ -134,6 +139,7 @@ impl Watch {
             self.judged.insert(key, now);
             if let Some(experiment) = view.catalog.experiment(key) {
                 self.judge(experiment, since);
+                self.look_for_false_alarms(experiment);
             }
         }
     }
@@ -232,6 +238,14 @@ impl Watch {
             Err(error) => {
                 tracing::error!(experiment = %id, actor, %error, evidence, "not done although it should be: {reason}");
             }
+        }
+    }
+
+    /// After the judgement, so that no freeze waits for it; of the design and state before that.
+    fn look_for_false_alarms(&self, experiment: &Experiment) {
+        if experiment.state.splits() {
+            let guard = self.collector.guard(experiment.key);
+            self.aa.look(experiment, guard.as_ref(), self.clock.now());
         }
     }
 

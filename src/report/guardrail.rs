@@ -35,6 +35,21 @@ pub struct GuardrailStatus {
     pub ratio_ci: Option<Figure<(f64, f64)>>,
 }
 
+/// The same test between two hidden halves of control, which get the same prompt: whatever it finds is a false alarm.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct AaStatus {
+    /// The guardrail's name.
+    pub guardrail: String,
+    /// How far the evidence has come, on the guardrail's scale: at 1 a candidate would be frozen; in [0, 1].
+    pub evidence: f64,
+    /// Whether a candidate would have been frozen on it since the evidence began.
+    pub would_have_frozen: bool,
+    /// Distinct bad units of the two halves.
+    pub bad_units: [u64; 2],
+    /// Bounds on the second half's rate as a multiple of the first's, valid at every look.
+    pub ratio_ci: Figure<(f64, f64)>,
+}
+
 /// What was counted on the control arm.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct ControlStatus {

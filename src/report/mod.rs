@@ -29,7 +29,7 @@ mod traffic;
 pub use comparison::{ArmInput, MetricInput, metric_report};
 pub use correction::correct;
 pub use figure::{ByVariant, Figure};
-pub use guardrail::{CandidateStatus, ControlStatus, GuardrailStatus};
+pub use guardrail::{AaStatus, CandidateStatus, ControlStatus, GuardrailStatus};
 pub use metric::{
     AdjustedFigures, AlwaysValidFigures, Decision, MetricReport, PowerFigures, VariantFigures, VersusControl,
 };
@@ -90,6 +90,8 @@ pub struct Report {
     pub segments: Vec<SegmentReport>,
     /// What the guardrails found.
     pub guardrails: Vec<GuardrailStatus>,
+    /// What the continuous A/A tests found; whoever shows them fills it in.
+    pub aa: Vec<AaStatus>,
 }
 
 /// Makes the report. Counts of arms or epochs that the experiment does not know are left out, and so are those of
@@ -127,6 +129,7 @@ pub fn report(
         metrics,
         segments: segments::segments(experiment, &arms, observed_s),
         guardrails,
+        aa: Vec::new(),
     }
 }
 

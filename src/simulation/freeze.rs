@@ -48,37 +48,85 @@ pub(super) fn false_freezes(plan: &Plan<'_>) -> Result<Vec<Row>, SimulationError
             metric: None,
             figure: "frozen",
         };
-        let ours = runs.iter().map(|(ours, _)| Some(*ours));
-        let naively = runs.iter().map(|(_, naively)| Some(*naively));
-        rows.push(Row::share(label, ours, Some(ALPHA), Bound::AtMost(ALPHA)).beside(naively));
+        rows.push(false_alarms(label, &runs));
+    }
+    let name = "halves of control, 4,750 users";
+    if plan.wants(name) {
+        let runs = plan.runs((Study::FalseFreezes, name), 2_000, |random| {
+            equal_halves(random, 5_000, 0.05)
+        })?;
+        let label = Label {
+            study: Study::FalseFreezes,
+            case: name,
+            metric: None,
+            figure: "would have been frozen",
+        };
+        rows.push(false_alarms(label, &runs));
     }
     Ok(rows)
+}
+
+/// How often the product was wrong, and beside it the test over all bad outcomes.
+fn false_alarms(label: Label<'_>, runs: &[(bool, bool)]) -> Row {
+    let ours = runs.iter().map(|(ours, _)| Some(*ours));
+    let naively = runs.iter().map(|(_, naively)| Some(*naively));
+    Row::share(label, ours, Some(ALPHA), Bound::AtMost(ALPHA)).beside(naively)
 }
 
 /// Whether an equal candidate is frozen: by the guardrail, and by the same test over all bad outcomes. A run ends with
 /// the first of the guardrail's.
 fn equal(random: &mut Random, users: usize, share: f64) -> Result<(bool, bool), SimulationError> {
-    let (mut world, key) = guarded(share)?;
-    let users: Vec<(u64, f64, usize)> = (0..users)
-        .map(|_| (random.bits(), BASE.user(random), requests(random)))
-        .collect();
-    let order = interleaved(random, users.iter().map(|(_, _, often)| *often));
     let mut naively = Naive::new(share)?;
-    for (index, user) in order.iter().enumerate() {
-        let (id, rate, _) = users[*user as usize];
-        world.at(SPAN.mul_f64(index as f64 / order.len() as f64));
-        let bad = random.chance(rate);
-        let Some(Outcome { frozen, candidate }) = step(&mut world, key, id, |_| bad)? else {
+    let frozen = until(random, users, share, |world, key, id, bad| {
+        let Some(Outcome { frozen, candidate }) = step(world, key, id, |_| bad)? else {
             return Err(SimulationError::Missing("the split"));
         };
         if bad {
             naively.look(candidate);
         }
-        if frozen {
-            return Ok((true, naively.frozen));
+        Ok(frozen)
+    })?;
+    Ok((frozen, naively.frozen))
+}
+
+/// Whether the continuous A/A test ever would have frozen one half of control for being worse than the other: by the
+/// guardrail's test, and by the same test over all bad outcomes of control.
+fn equal_halves(random: &mut Random, users: usize, share: f64) -> Result<(bool, bool), SimulationError> {
+    let mut naively = Naive::new(0.5)?;
+    let alarmed = until(random, users, share, |world, key, id, bad| {
+        let assigned = world.assign(id)?.ok_or(SimulationError::Missing("the split"))?;
+        let mut changed = world.report_back(assigned, [(key, f64::from(u8::from(bad)))])?;
+        if bad {
+            changed |= world.flush()?;
+            if !assigned.is_candidate() {
+                naively.look(assigned.half() == 1);
+            }
+        }
+        Ok(changed && world.judge_aa())
+    })?;
+    Ok((alarmed, naively.frozen))
+}
+
+/// The requests of equal users, one after the other, until one of them raises the alarm; says whether one did.
+fn until(
+    random: &mut Random,
+    users: usize,
+    share: f64,
+    mut request: impl FnMut(&mut World, MetricKey, u64, bool) -> Result<bool, SimulationError>,
+) -> Result<bool, SimulationError> {
+    let (mut world, key) = guarded(share)?;
+    let users: Vec<(u64, f64, usize)> = (0..users)
+        .map(|_| (random.bits(), BASE.user(random), requests(random)))
+        .collect();
+    let order = interleaved(random, users.iter().map(|(_, _, often)| *often));
+    for (index, user) in order.iter().enumerate() {
+        let (id, rate, _) = users[*user as usize];
+        world.at(SPAN.mul_f64(index as f64 / order.len() as f64));
+        if request(&mut world, key, id, random.chance(rate))? {
+            return Ok(true);
         }
     }
-    Ok((false, naively.frozen))
+    Ok(false)
 }
 
 /// What the next request did.

@@ -63,7 +63,7 @@ impl Study {
             }
             Self::Simpson => "the split changes while the base drifts: is the comparison still right?",
             Self::FalseFreezes => {
-                "equal arms under a guardrail, looked at after every outcome: how often is one frozen?"
+                "equal arms, and halves of control, under a guardrail, looked at after every outcome: how often is one frozen?"
             }
             Self::Delay => {
                 "a candidate worse than a base of 2 %, at a share of 5 %: how many of its requests until the freeze, in \

@@ -9,6 +9,7 @@ use crate::{
     clock::{Clock, ManualClock},
     collector::{
         arm_counts::ArmCounts,
+        bad_units::half,
         codec::FormatError,
         intake::Intake,
         observation::Observation,
@@ -22,7 +23,7 @@ use crate::{
         experiment::{Experiment, State},
         id::{ArmIndex, Environment, Epoch, MetricKey, NameError, PromptName},
     },
-    guardrails::{assess::assess, propose::propose},
+    guardrails::{aa::Aa, assess::assess, propose::propose},
     report::{Report, report},
     routing::{
         assign::assign,
@@ -99,6 +100,12 @@ pub struct Assigned {
 }
 
 impl Assigned {
+    /// In which hidden half of its arm its unit is, 0 or 1.
+    #[must_use]
+    pub fn half(&self) -> usize {
+        half(self.unit_hash)
+    }
+
     /// Whether the request got the candidate.
     #[must_use]
     pub fn is_candidate(&self) -> bool {
@@ -122,6 +129,7 @@ pub struct World {
     live: Arc<LiveTable>,
     clock: ManualClock,
     collector: OfflineCollector,
+    aa: Aa,
     table: Arc<RoutingTable>,
     view: Arc<View>,
     experiment: Arc<Experiment>,
@@ -158,6 +166,7 @@ impl World {
         Ok(Self {
             design,
             collector: OfflineCollector::new(intake(&view)),
+            aa: Aa::default(),
             table: Arc::clone(&live.load()),
             experiment: experiment(&view)?,
             view,
@@ -317,6 +326,13 @@ impl World {
         }
         Ok(self.experiment.state == State::Frozen)
     }
+
+    /// Lets the continuous A/A test look; says whether it would have frozen a candidate that is control itself.
+    #[must_use]
+    pub fn judge_aa(&self) -> bool {
+        let guard = self.collector.guard(self.experiment.key);
+        self.aa.look(&self.experiment, guard.as_ref(), self.clock.now())
+    }
 }
 
 fn origin() -> Origin {
@@ -423,5 +439,32 @@ mod tests {
             panic!("a candidate that alone fails was not frozen");
         };
         assert_eq!(frozen_after(true), frozen_after(false));
+    }
+
+    #[test]
+    fn a_false_alarm_between_halves_of_control_changes_nothing() {
+        let mut world = World::new(DESIGN).unwrap();
+        let key = world.measure(BAD).unwrap();
+        let mut alarmed = false;
+        for unit in 0..400_u64 {
+            let assigned = world.assign(unit).unwrap().unwrap();
+            // All of one half of control, and as many of the candidate.
+            let bad = if assigned.is_candidate() {
+                unit % 2 == 0
+            } else {
+                assigned.half() == 1
+            };
+            world
+                .report_back(assigned, [(key, f64::from(u8::from(bad)))])
+                .unwrap();
+            world.flush().unwrap();
+            alarmed |= world.judge_aa();
+            assert!(!world.judge().unwrap());
+        }
+        assert!(alarmed);
+        assert_eq!(
+            world.view.catalog.revision,
+            World::new(DESIGN).unwrap().view.catalog.revision
+        );
     }
 }

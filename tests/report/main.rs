@@ -23,8 +23,8 @@ use serin::{
         id::{ArmIndex, Epoch, MetricName, VariantName},
     },
     report::{
-        CandidateStatus, ControlStatus, Decision, Figure, GuardrailStatus, SplitVerdict, sample_ratio,
-        served_shares,
+        AaStatus, CandidateStatus, ControlStatus, Decision, Figure, GuardrailStatus, SplitVerdict,
+        sample_ratio, served_shares,
     },
     routing::hash::mix,
 };
@@ -375,6 +375,20 @@ fn the_json_has_the_shape_of_the_contract() {
         on_breach: OnBreach::Freeze,
         ratio_ci: None,
     });
+    report.aa.push(AaStatus {
+        guardrail: "latency_ms>4000".to_owned(),
+        evidence: 0.25,
+        would_have_frozen: false,
+        bad_units: [20, 21],
+        ratio_ci: Figure::Known((0.4, 2.5)),
+    });
+    assert_eq!(
+        serde_json::to_value(&report).unwrap()["aa"],
+        serde_json::json!([{
+            "guardrail": "latency_ms>4000", "evidence": 0.25, "would_have_frozen": false, "bad_units": [20, 21],
+            "ratio_ci": [0.4, 2.5],
+        }])
+    );
     let text = serde_json::to_string(&report).unwrap();
     in_order(
         &text,

@@ -67,7 +67,8 @@ pub(super) async fn results(State(shared): State<Shared>, id: Segment) -> Result
         let counts = state.collector.arm_counts(experiment.key);
         let guardrails = (state.assess)(&experiment, true);
         let now = state.clock.now();
-        let report = report(&experiment, &counts, guardrails, view.catalog.revision, now);
+        let mut report = report(&experiment, &counts, guardrails, view.catalog.revision, now);
+        report.aa = (state.assess_aa)(&experiment, true);
         Ok(json(StatusCode::OK, &report))
     })
     .await

@@ -33,7 +33,7 @@ use crate::{
         experiment::Experiment,
         id::{Environment, ExperimentId},
     },
-    report::GuardrailStatus,
+    report::{AaStatus, GuardrailStatus},
     routing::live::LiveTable,
 };
 use axum::{
@@ -54,6 +54,9 @@ use std::{fmt, sync::Arc};
 /// The flag asks for the bounds of each ratio, which cost a hundred times the rest: for a report, not for a scrape.
 pub type Assess = Arc<dyn Fn(&Experiment, bool) -> Vec<GuardrailStatus> + Send + Sync>;
 
+/// What the continuous A/A tests of an experiment find now; the flag is as for [`Assess`].
+pub type AssessAa = Arc<dyn Fn(&Experiment, bool) -> Vec<AaStatus> + Send + Sync>;
+
 /// What the handlers work with; clones share it.
 #[derive(Clone)]
 pub struct ControlState {
@@ -71,6 +74,8 @@ pub struct ControlState {
     pub metrics: Arc<Metrics>,
     /// What the guardrails find.
     pub assess: Assess,
+    /// What the same tests find where there is nothing to find.
+    pub assess_aa: AssessAa,
 }
 
 impl fmt::Debug for ControlState {

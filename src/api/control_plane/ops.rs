@@ -49,6 +49,7 @@ fn snapshot(state: &ControlState) -> Snapshot {
         .map(|experiment| Assessed {
             id: experiment.spec.id.clone(),
             guardrails: (state.assess)(experiment, false),
+            aa: (state.assess_aa)(experiment, false),
             srm_evidence: sample_ratio(experiment, &state.collector.arm_counts(experiment.key))
                 .evidence_ratio(),
         })

@@ -14,7 +14,7 @@ use crate::{
         guardrail::Limit,
         id::{ArmIndex, ExperimentId, ExperimentKey, PromptKey, PromptName},
     },
-    report::{GuardrailStatus, served_shares},
+    report::{AaStatus, GuardrailStatus, served_shares},
     routing::table::RoutingTable,
 };
 use std::{
@@ -50,6 +50,8 @@ pub struct Assessed {
     pub id: ExperimentId,
     /// What its guardrails found.
     pub guardrails: Vec<GuardrailStatus>,
+    /// What the same tests find between halves of its control.
+    pub aa: Vec<AaStatus>,
     /// Evidence of a wrong split, 1 is an alarm; none before it can be judged.
     pub srm_evidence: Option<f64>,
 }
@@ -77,7 +79,8 @@ impl Snapshot {
         self.add_process(families)?;
         self.add_totals(families)?;
         self.add_experiments(families)?;
-        self.add_guardrails(families)
+        self.add_guardrails(families)?;
+        self.add_aa(families)
     }
 
     fn add_process(&self, families: &mut Families) -> Result<(), prometheus::Error> {
@@ -273,6 +276,28 @@ impl Snapshot {
                     Limit::MaxExcess(limit) => ("max_excess", limit),
                 };
                 limits.set(&[id, name, kind], limit);
+            }
+        }
+        Ok(())
+    }
+
+    fn add_aa(&self, families: &mut Families) -> Result<(), prometheus::Error> {
+        let labels: Labels<'_> = &["experiment", "guardrail"];
+        let evidence = families.gauge(
+            "serin_aa_evidence_ratio",
+            "Evidence of harm between two hidden halves of control: at 1 a candidate would be frozen for nothing.",
+            labels,
+        )?;
+        let false_alarms = families.gauge(
+            "serin_aa_false_freeze",
+            "1 when the halves of control would have been a freeze since the evidence began; 1 in 100 may.",
+            labels,
+        )?;
+        for assessed in &self.assessed {
+            for status in &assessed.aa {
+                let labels = [assessed.id.as_str(), &status.guardrail];
+                evidence.set(&labels, status.evidence);
+                false_alarms.set(&labels, f64::from(u8::from(status.would_have_frozen)));
             }
         }
         Ok(())
