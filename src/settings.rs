@@ -4,6 +4,8 @@
 //! port and touches no path it names. `app` and the command line call it before anything else starts, so that a
 //! wrong setting ends the process with every mistake named.
 
+mod notifications;
+
 use crate::{
     definitions::{
         document::{Document, Lines},
@@ -16,6 +18,7 @@ use crate::{
         duration_text,
         id::{Environment, LayerName},
     },
+    notices,
 };
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -46,6 +49,8 @@ pub struct Settings {
     pub outcomes: Outcomes,
     /// Units kept out of every experiment; absent: none.
     pub holdout: Option<Holdout>,
+    /// Who is told of transitions.
+    pub notifications: notices::Options,
 }
 
 /// The listener for gateways: decisions, outcomes, prompts.
@@ -132,6 +137,7 @@ fn located(problems: Vec<crate::domain::problem::Problem>, lines: &Lines, file: 
 
 const MILLISECOND: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
+const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3_600);
 const DAY: Duration = Duration::from_secs(86_400);
 
@@ -168,6 +174,7 @@ fn resolve(mut root: Table<'_>, report: &Report) -> Option<Settings> {
     };
     section.finish();
     let holdout = root.optional("holdout").and_then(|field| holdout(&field));
+    let notifications = notifications::read(root.section("notifications"));
     root.finish();
     Some(Settings {
         environment: environment?,
@@ -178,6 +185,7 @@ fn resolve(mut root: Table<'_>, report: &Report) -> Option<Settings> {
         watch,
         outcomes,
         holdout,
+        notifications,
     })
 }
 
