@@ -59,6 +59,8 @@ struct Shared {
 }
 
 impl Handler for Routes {
+    type Body = Body;
+
     async fn handle(&self, request: Request<Incoming>) -> Response<Body> {
         let text = |text: String| Response::new(Body::new(Bytes::from(text)));
         match request.uri().path() {
@@ -657,6 +659,8 @@ async fn panic_stays_with_its_request() {
 struct Ready;
 
 impl Handler for Ready {
+    type Body = Body;
+
     fn handle(&self, _: Request<Incoming>) -> impl Future<Output = Response<Body>> + Send {
         std::future::ready(Response::new(Body::new(Bytes::from_static(b"at once"))))
     }
