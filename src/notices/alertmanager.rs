@@ -6,11 +6,11 @@
 //! by silence, a few minutes later.
 
 use super::{
-    News, Woken,
     address::Address,
     backoff::{self, Backoff},
     client::Client,
     message::one_line,
+    news::{News, Woken},
     status::Status,
 };
 use crate::{

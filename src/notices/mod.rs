@@ -11,6 +11,7 @@ pub mod alertmanager;
 mod backoff;
 mod client;
 mod message;
+mod news;
 pub mod signature;
 pub mod status;
 pub mod transition;
@@ -25,20 +26,16 @@ use crate::{
 use alertmanager::{Alerting, Alertmanager};
 use backoff::Backoff;
 use client::Client;
+use news::{News, ended};
 use signature::SecretError;
 use status::{Standing, Status};
 use std::{io, path::PathBuf, sync::Arc, time::Duration};
-use tokio::{
-    sync::{broadcast, watch},
-    task::JoinSet,
-};
+use tokio::{sync::watch, task::JoinSet};
 use webhook::{Outbox, Webhook};
 
 /// Attempts under way may still succeed for so long after the end was asked for; what does not is sent after the next
 /// start.
 const LAST_WORDS: Duration = Duration::from_secs(2);
-/// How often an endpoint looks by itself, should nobody have woken it.
-const LOOK: Duration = Duration::from_secs(1);
 /// The first pause before the cursors' file is tried again.
 const REOPEN: Duration = Duration::from_secs(1);
 /// The longest such pause.
@@ -189,7 +186,16 @@ impl Notices {
                 }
             }
         }
-        ended(&mut end).await;
+        loop {
+            tokio::select! {
+                () = ended(&mut end) => break,
+                Some(finished) = tasks.join_next() => {
+                    if let Err(error) = finished {
+                        tracing::error!(%error, "somebody is no longer told until the next start");
+                    }
+                }
+            }
+        }
         let finished = async { while tasks.join_next().await.is_some() {} };
         if tokio::time::timeout(LAST_WORDS, finished).await.is_err() {
             tracing::warn!("an endpoint did not answer before the end; it is told after the next start");
@@ -249,59 +255,4 @@ async fn off_the_runtime<T: Send + 'static>(
 ) -> Result<T, StoreError> {
     let finished = tokio::task::spawn_blocking(work).await;
     finished.unwrap_or_else(|error| Err(StoreError::Unavailable(error.to_string())))
-}
-
-async fn ended(end: &mut watch::Receiver<bool>) {
-    // A dropped sender is the end as well.
-    let _ = end.wait_for(|end| *end).await;
-}
-
-/// Wakes an endpoint when there may be something for it.
-struct News {
-    events: broadcast::Receiver<Arc<crate::domain::event::Recorded>>,
-    end: watch::Receiver<bool>,
-}
-
-/// Why somebody was woken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Woken {
-    /// It may be worth a look.
-    Look,
-    /// It is time to end.
-    End,
-}
-
-impl News {
-    fn of(plane: &ControlPlane, end: &watch::Receiver<bool>) -> Self {
-        Self {
-            events: plane.events(),
-            end: end.clone(),
-        }
-    }
-
-    /// Waits for an entry of the log, at most for a moment: a freeze that the log could not take is news as well.
-    async fn wait(&mut self) -> Woken {
-        tokio::select! {
-            biased;
-            () = ended(&mut self.end) => Woken::End,
-            // Lagging behind means that there is much to look at.
-            _ = self.events.recv() => {
-                while !matches!(self.events.try_recv(), Err(broadcast::error::TryRecvError::Empty | broadcast::error::TryRecvError::Closed)) {}
-                Woken::Look
-            }
-            () = tokio::time::sleep(LOOK) => Woken::Look,
-        }
-    }
-
-    /// Waits, whatever happens meanwhile.
-    async fn pause(&mut self, pause: Duration) -> Woken {
-        tokio::select! {
-            () = ended(&mut self.end) => Woken::End,
-            () = tokio::time::sleep(pause) => Woken::Look,
-        }
-    }
-
-    fn is_over(&self) -> bool {
-        *self.end.borrow()
-    }
 }

@@ -1,11 +1,12 @@
 //! One webhook and its way through the log.
 
 use super::{
-    News, SharedCursors, Woken,
+    SharedCursors,
     address::Address,
     backoff::{self, Backoff},
     client::Client,
     message::Message,
+    news::{News, Woken},
     off_the_runtime,
     signature::{self, Secret, Secrets},
     status::Status,
@@ -60,7 +61,8 @@ impl Outbox {
                 Ok(true) => failures = 0,
                 Ok(false) => {
                     failures = 0;
-                    news.wait().await;
+                    // Looking for nothing would take the writer's lock for nothing.
+                    while news.wait().await == Woken::Time && self.plane.view().catalog.revision <= through {}
                 }
                 Err(error) => {
                     failures += 1;

@@ -115,7 +115,7 @@ fn the_end_is_told_to_an_alertmanager_that_was_away() {
         (server.metric(pending) >= Some(1.0)).then_some(())
     });
     receiver.answer(|_| Answer::Yes);
-    alert(&receiver, 0, "the end", |alert| is_over(alert));
+    alert(&receiver, 0, "the end", is_over);
     until("nothing pending", || {
         (server.metric(pending) == Some(0.0)).then_some(())
     });
