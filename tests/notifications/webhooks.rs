@@ -7,7 +7,7 @@ use super::{
     step, webhook,
 };
 use serde_json::{Value, json};
-use std::time::Duration;
+use std::{fs, time::Duration};
 use tokio::time::Instant;
 
 /// Waits until this many were taken.
@@ -345,4 +345,21 @@ fn a_secret_that_cannot_be_read_is_told_before_anything_starts() {
     assert_eq!(refused.code, Some(1));
     let told = format!("the secret of webhook `on-call`: {}", path.display());
     assert!(refused.errors.contains(&told), "{refused:?}");
+}
+
+#[test]
+fn a_file_of_cursors_that_cannot_be_used_keeps_nothing_else_from_working() {
+    let receiver = Receiver::start();
+    let house = house(&[webhook("on-call", &receiver, "")]);
+    let cursors = house.path("data/serin-notices.db");
+    fs::create_dir_all(&cursors).unwrap();
+    let server = house.start();
+    server.logged(&["nobody is told"]);
+    step(&server, "freeze");
+    assert_eq!(server.state("tone"), "frozen");
+    let pending = server.metric("serin_notifications_pending{endpoint=\"on-call\"}");
+    assert!(pending > Some(0.0), "{pending:?}");
+    fs::remove_dir(&cursors).unwrap();
+    // Everything since the start, though nothing was remembered of it.
+    assert_eq!(events(&taken(&receiver, 2)), ["started", "frozen"]);
 }
