@@ -5,6 +5,7 @@
 
 mod files;
 mod judged;
+mod telling;
 
 use crate::{
     api::{
@@ -18,6 +19,7 @@ use crate::{
     control_plane::{ControlPlane, View},
     definitions::mistake::Mistakes,
     guardrails::{aa::Aa, watch::Watch},
+    notices::PrepareError,
     routing::{live::LiveTable, receipt::ReceiptKeys, table::RoutingTable},
     settings::Settings,
     store::{
@@ -66,6 +68,9 @@ pub enum StartError {
     /// Another process has the store.
     #[error("{0}: another serin is using this store")]
     Locked(PathBuf),
+    /// The receivers of notifications cannot be told.
+    #[error("notifications: {0}")]
+    Notifications(#[from] PrepareError),
     /// A listener could not be bound.
     #[error("cannot listen on {address} ({plane}): {error}")]
     Bind {
@@ -124,6 +129,7 @@ pub fn start(settings: Settings) -> Result<Running, StartError> {
     let metrics = Arc::new(Metrics::new().map_err(io::Error::other)?);
     let table = Arc::new(LiveTable::new(RoutingTable::empty(settings.environment.clone())));
     let plane = Arc::new(open_control_plane(&settings, &table, &clock)?);
+    let notices = telling::prepare(&settings, &plane, &clock)?;
     let reloads = metrics.reloads();
     files::prepare(&settings, &plane, &clock, &reloads)?;
     let collector = open_collector(&settings, &plane, &clock, &metrics)?;
@@ -202,6 +208,11 @@ pub fn start(settings: Settings) -> Result<Running, StartError> {
     })?;
 
     let patience = settings.patience;
+    let mut rest = vec![("serin-control", control)];
+    if let Some(notices) = notices {
+        metrics.show_notices(notices.statuses());
+        rest.push(("serin-notices", telling::start(notices, rest_ended.clone())?));
+    }
     let replica = format!("{}@{}", std::process::id(), addresses.0);
     let time_to_freeze = metrics.time_to_freeze();
     let guard = Watch::new(
@@ -222,6 +233,7 @@ pub fn start(settings: Settings) -> Result<Running, StartError> {
             }
         });
     })?;
+    rest.push(("serin-guardrails", guardrails));
     tracing::info!(data_plane = %addresses.0, control_plane = %addresses.1, "serving");
     Ok(Running {
         data_plane: addresses.0,
@@ -229,7 +241,7 @@ pub fn start(settings: Settings) -> Result<Running, StartError> {
         end_data,
         end_rest,
         data,
-        rest: vec![("serin-guardrails", guardrails), ("serin-control", control)],
+        rest,
         collector,
         termination,
         _lock: lock,

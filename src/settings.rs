@@ -4,6 +4,8 @@
 //! port and touches no path it names. `app` and the command line call it before anything else starts, so that a
 //! wrong setting ends the process with every mistake named.
 
+mod notifications;
+
 use crate::{
     definitions::{
         document::{Content, Document, Lines},
@@ -18,6 +20,7 @@ use crate::{
         id::{Environment, LayerName, PromptName},
         rollout::Patience,
     },
+    notices,
 };
 use std::{
     collections::BTreeSet,
@@ -53,6 +56,8 @@ pub struct Settings {
     pub patience: Patience,
     /// Units kept out of every experiment; absent: none.
     pub holdout: Option<Holdout>,
+    /// Who is told of transitions.
+    pub notifications: notices::Options,
 }
 
 /// The listener for gateways: decisions, outcomes, prompts.
@@ -139,6 +144,7 @@ fn located(problems: Vec<crate::domain::problem::Problem>, lines: &Lines, file: 
 
 const MILLISECOND: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
+const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3_600);
 const DAY: Duration = Duration::from_secs(86_400);
 
@@ -178,6 +184,7 @@ fn resolve(mut root: Table<'_>, report: &Report) -> Option<Settings> {
     section.finish();
     let patience = patience(root.section("guardrails"), report);
     let holdout = root.optional("holdout").and_then(|field| holdout(&field));
+    let notifications = notifications::read(root.section("notifications"));
     root.finish();
     Some(Settings {
         environment: environment?,
@@ -190,6 +197,7 @@ fn resolve(mut root: Table<'_>, report: &Report) -> Option<Settings> {
         outcomes,
         patience,
         holdout,
+        notifications,
     })
 }
 

@@ -25,8 +25,9 @@ const ALLOWED: &[(&str, &[&str])] = &[
         "guardrails",
         &["clock", "collector", "control_plane", "domain", "report", "stats"],
     ),
+    ("notices", &["clock", "control_plane", "domain", "store"]),
     ("definitions", &["control_plane", "domain"]),
-    ("settings", &["definitions", "domain"]),
+    ("settings", &["definitions", "domain", "notices"]),
     ("telemetry", &[]),
     (
         "api",
@@ -37,6 +38,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "definitions",
             "domain",
             "guardrails",
+            "notices",
             "report",
             "routing",
             "stats",
@@ -54,6 +56,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "definitions",
             "domain",
             "guardrails",
+            "notices",
             "report",
             "routing",
             "settings",
@@ -116,6 +119,8 @@ const HOMES: &[(&str, &[&str])] = &[
     ("csv", &["cli/analyze/"]),
     ("parquet", &["cli/analyze/"]),
     ("plotters", &["cli/plot/"]),
+    ("hmac", &["notices/signature.rs"]),
+    ("hyper_rustls", &["notices/client.rs"]),
 ];
 
 fn sources(folder: &Path, found: &mut Vec<PathBuf>) {

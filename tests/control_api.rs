@@ -25,11 +25,12 @@ use serin::{
     },
     control_plane::ControlPlane,
     domain::{
+        allocation::Holdout,
         command::{Command, Origin},
         event::Recorded,
         experiment::Experiment,
         guardrail::{OnBreach, Verdict},
-        id::{ArmIndex, Epoch, ExperimentKey, MetricKey, PromptName, Revision},
+        id::{ArmIndex, Epoch, ExperimentKey, LayerName, MetricKey, PromptName, Revision},
     },
     report::{AaStatus, CandidateStatus, ControlStatus, Figure, GuardrailStatus},
     routing::{
@@ -49,7 +50,7 @@ use std::{
 };
 use support::{draft, environment, now};
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncBufReadExt as _, AsyncReadExt, AsyncWriteExt, BufReader},
     net::{TcpListener, TcpStream},
     sync::oneshot,
     task::JoinHandle,
@@ -301,6 +302,41 @@ fn design(id: &str) -> Json {
         "metrics": [{"name": "resolved", "kind": "rate", "goal": "increase", "primary": true}],
         "guardrails": [{"metric": "fallback", "max_ratio": 1.25}, {"metric": "escalation", "max_rate": 0.05}],
     })
+}
+
+#[tokio::test]
+async fn a_stream_that_falls_behind_is_served_from_the_log() {
+    let api = Running::start().await;
+    let mut stream = BufReader::new(TcpStream::connect(api.address).await.unwrap());
+    let request = "GET /api/v1/events HTTP/1.0\r\n\r\n";
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut line = String::new();
+    while !line.starts_with(": ") {
+        line.clear();
+        stream.read_line(&mut line).await.unwrap();
+    }
+    // Without a pause in which the stream could go on: many more than are kept for those who listen.
+    let first = api.plane.view().catalog.revision.0 + 1;
+    for number in 0..2_000 {
+        let holdout = Holdout {
+            name: LayerName::new("h").unwrap(),
+            share: f64::from(number) / 10_000.0,
+        };
+        let command = Command::SetHoldout(Some(holdout));
+        api.plane.submit(Origin::new("test", "again"), command).unwrap();
+    }
+    let last = api.plane.view().catalog.revision.0;
+    assert_eq!(last - first, 1_999);
+    for expected in first..=last {
+        while !line.starts_with("id: ") {
+            line.clear();
+            stream.read_line(&mut line).await.unwrap();
+        }
+        assert_eq!(line, format!("id: {expected}\n"));
+        line.clear();
+    }
+    drop(stream);
+    api.stop().await;
 }
 
 #[tokio::test]

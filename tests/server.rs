@@ -7,20 +7,26 @@
 )]
 
 use bytes::Bytes;
-use hyper::{Request, Response, StatusCode, body::Incoming};
+use hyper::{
+    Request, Response, StatusCode,
+    body::{Frame, Incoming},
+};
 use serin::api::{
     problem::Problem,
     server::{Body, DrainReport, Handler, Limits, ServerStats, raise_descriptor_limit, read_body, serve},
 };
 use std::{
     collections::HashMap,
+    convert::Infallible,
     future::Future,
     io,
     net::SocketAddr,
+    pin::Pin,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
+    task::{Context, Poll},
     time::Duration,
 };
 use tokio::{
@@ -59,6 +65,8 @@ struct Shared {
 }
 
 impl Handler for Routes {
+    type Body = Body;
+
     async fn handle(&self, request: Request<Incoming>) -> Response<Body> {
         let text = |text: String| Response::new(Body::new(Bytes::from(text)));
         match request.uri().path() {
@@ -652,11 +660,124 @@ async fn panic_stays_with_its_request() {
     until("all ends", || server.stats.connections() == 0).await;
 }
 
+/// Answers with a body that has a piece of so many bytes now and then, for ever.
+#[derive(Clone)]
+struct Pieces {
+    bytes: usize,
+    pause: Duration,
+}
+
+struct Endless {
+    piece: Bytes,
+    ticks: tokio::time::Interval,
+}
+
+impl From<Bytes> for Endless {
+    fn from(piece: Bytes) -> Self {
+        let ticks = tokio::time::interval(ms(10));
+        Self { piece, ticks }
+    }
+}
+
+impl hyper::body::Body for Endless {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let tick = self.ticks.poll_tick(context);
+        tick.map(|_| Some(Ok(Frame::data(self.piece.clone()))))
+    }
+}
+
+impl Handler for Pieces {
+    type Body = Endless;
+
+    async fn handle(&self, _: Request<Incoming>) -> Response<Endless> {
+        Response::new(Endless {
+            piece: Bytes::from(vec![b'x'; self.bytes]),
+            ticks: tokio::time::interval(self.pause),
+        })
+    }
+}
+
+/// Serves pieces under short limits, to one client that has asked for them.
+async fn endless(
+    pieces: Pieces,
+) -> (
+    Client,
+    Arc<ServerStats>,
+    oneshot::Sender<()>,
+    JoinHandle<DrainReport>,
+) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut client = Client {
+        stream: TcpStream::connect(listener.local_addr().unwrap()).await.unwrap(),
+        read: Vec::new(),
+    };
+    let (stop, stopped) = oneshot::channel::<()>();
+    let stats = Arc::new(ServerStats::default());
+    let limits = Limits {
+        request_timeout: ms(200),
+        idle_timeout: ms(1_000),
+        ..roomy()
+    };
+    let stopped = async { drop(stopped.await) };
+    let task = tokio::spawn(serve(listener, pieces, limits, stopped, stats.clone()));
+    client.send("GET / HTTP/1.1\r\nhost: test\r\n\r\n").await;
+    (client, stats, stop, task)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_in_pieces_outlives_the_limit_of_a_request() {
+    let pieces = Pieces {
+        bytes: 10,
+        pause: ms(50),
+    };
+    let (mut client, stats, stop, task) = endless(pieces).await;
+    let began = Instant::now();
+    // Many times as long as a request, and as an idle connection, may take.
+    while began.elapsed() < ms(3_000) {
+        timeout(PATIENCE, client.fill()).await.unwrap().unwrap();
+    }
+    assert_eq!((stats.cut_request(), stats.cut_idle()), (0, 0));
+    // It is at rest whenever its last piece is out, so a drain need not wait for it.
+    stop.send(()).unwrap();
+    let report = timeout(PATIENCE, task).await.unwrap().unwrap();
+    assert_eq!(report.cut, 0, "{report:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_that_takes_no_more_pieces_is_cut() {
+    let pieces = Pieces {
+        bytes: 1 << 20,
+        pause: ms(1),
+    };
+    let (client, stats, _stop, _task) = endless(pieces).await;
+    until("the cut", || stats.cut_request() == 1 && stats.connections() == 0).await;
+    drop(client);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_without_a_piece_for_too_long_is_cut() {
+    let pieces = Pieces {
+        bytes: 10,
+        pause: PATIENCE * 3,
+    };
+    let (client, stats, _stop, _task) = endless(pieces).await;
+    until("the cut", || stats.cut_idle() == 1 && stats.connections() == 0).await;
+    drop(client);
+}
+
 /// A handler need not be an `async fn`.
 #[derive(Clone)]
 struct Ready;
 
 impl Handler for Ready {
+    type Body = Body;
+
     fn handle(&self, _: Request<Incoming>) -> impl Future<Output = Response<Body>> + Send {
         std::future::ready(Response::new(Body::new(Bytes::from_static(b"at once"))))
     }

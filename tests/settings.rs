@@ -130,6 +130,87 @@ fn without_tokens_the_control_plane_stays_on_this_machine() {
 }
 
 #[test]
+fn receivers_are_read_with_their_defaults() {
+    let read =
+        |text: &str| Settings::parse(text, Path::new("s.toml")).unwrap_or_else(|told| panic!("{told}"));
+    let told = read("").notifications;
+    assert!(told.webhooks.is_empty() && told.alertmanagers.is_empty());
+    let seconds = Duration::from_secs;
+    assert_eq!(
+        (told.retry_min, told.retry_max, told.repeat),
+        (seconds(1), seconds(300), seconds(60))
+    );
+    let told = read(
+        "[notifications]\nretry_min = '10ms'\nretry_max = '10ms'\nrepeat = '100ms'\n[[notifications.webhooks]]\n\
+         name = 'on-call'\nurl = 'https://example.org/T0/x?y'\nsecret = 'sixteen bytes !!'\n\
+         [[notifications.webhooks]]\nname = 'chat'\nurl = 'http://[::1]:1/'\nsecret_file = ['a', 'b']\n\
+         events = ['frozen', 'deployed']\ntimeout = '1m'\n[[notifications.alertmanager]]\nname = 'am'\n\
+         url = 'http://am:9093'\n",
+    )
+    .notifications;
+    let [on_call, chat] = told.webhooks.as_slice() else {
+        panic!("{told:?}")
+    };
+    assert_eq!((on_call.name.as_str(), on_call.timeout), ("on-call", seconds(5)));
+    let all = [
+        "scheduled",
+        "started",
+        "advanced",
+        "held",
+        "cleared",
+        "frozen",
+        "resumed",
+        "stopped",
+        "promoted",
+        "alerted",
+    ];
+    assert_eq!(on_call.events, all);
+    assert_eq!(
+        (chat.events.as_slice(), chat.timeout),
+        (&["frozen", "deployed"][..], seconds(60))
+    );
+    assert_eq!(told.alertmanagers[0].timeout, seconds(5));
+    let shown = format!("{told:?}");
+    assert!(
+        !shown.contains("sixteen") && !shown.contains("T0"),
+        "a secret is shown: {shown}"
+    );
+}
+
+#[test]
+fn every_mistake_of_receivers_is_told() {
+    check(
+        "[notifications]\nretry_min = '2s'\nretry_max = '1s'\nrepeat = '6m'\n[[notifications.webhooks]]\nurl = 'example.org'\n\
+         secret = 'short'\nevents = ['froze']\ntimeout = '2m'\n[[notifications.webhooks]]\nname = 'a b'\n\
+         url = 'ftp://h/'\nsecret = ['sixteen bytes !!', 'short']\nsecret_file = 'x'\nevents = []\n\
+         [[notifications.webhooks]]\nname = 'a'\nurl = 'http://u:p@h/'\nsecret = ['sixteen bytes !!', 'short']\n\
+         [[notifications.webhooks]]\nname = 'b'\nurl = 'http://h/'\nsecret = []\n[[notifications.webhooks]]\n\
+         name = 'b'\nurl = 'http://h/'\n[[notifications.alertmanager]]\nname = 'a'\nurl = 'http://h/?a=b'\nsecret = 'x'\n",
+        &[
+            "s.toml:3: notifications.retry_max: must be at least `retry_min`, which is 2s",
+            "s.toml:4: notifications.repeat: must be from 100ms to 5m, found 6m",
+            "s.toml:5: notifications.webhooks[0].name: is required: what metrics and log lines call it",
+            "s.toml:6: notifications.webhooks[0].url: must begin with http:// or https://",
+            "s.toml:7: notifications.webhooks[0].secret: must have 16 to 256 bytes, found 5",
+            "s.toml:8: notifications.webhooks[0].events[0]: expected one of \"scheduled\", \"started\",",
+            "s.toml:9: notifications.webhooks[0].timeout: must be from 100ms to 1m, found 2m",
+            "s.toml:11: notifications.webhooks[1].name: expected 1 to 64 letters, digits, dots, hyphens and",
+            "s.toml:12: notifications.webhooks[1].url: must begin with http:// or https://",
+            "s.toml:14: notifications.webhooks[1].secret_file: either `secret` or `secret_file`, not both",
+            "s.toml:15: notifications.webhooks[1].events: expected at least one transition; leave it out for all",
+            "s.toml:18: notifications.webhooks[2].url: must have no name or password in it",
+            "s.toml:19: notifications.webhooks[2].secret[1]: must have 16 to 256 bytes, found 5",
+            "s.toml:23: notifications.webhooks[3].secret: must have 1 to 2 entries, found 0",
+            "s.toml:24: notifications.webhooks[4].secret: is required: at least 16 bytes that its messages are",
+            "s.toml:25: notifications.webhooks[4].name: `b` is the name of another receiver already",
+            "s.toml:28: notifications.alertmanager[0].name: `a` is the name of another receiver already",
+            "s.toml:29: notifications.alertmanager[0].url: must have no `?` in it",
+            "s.toml:30: notifications.alertmanager[0].secret: unknown key, allowed here: name, url, timeout",
+        ],
+    );
+}
+
+#[test]
 fn what_this_release_cannot_do_is_said() {
     check(
         "[store]\nredis = 'redis://127.0.0.1:6379'\n[auth]\ntokens = [{ name = 'ci' }]\n",

@@ -81,6 +81,8 @@ impl DataPlane {
 }
 
 impl Handler for DataPlane {
+    type Body = Body;
+
     async fn handle(&self, request: Request<Incoming>) -> Response<Body> {
         let parts = &*self.0;
         let answered = match request.uri().path() {

@@ -102,7 +102,12 @@ impl Problem {
     /// The response that carries it. It must not be cached: the next attempt may well succeed.
     #[must_use]
     pub fn into_response(self) -> Response<Body> {
-        let mut response = Response::new(Body::new(Bytes::from(self.to_json())));
+        self.into_response_of()
+    }
+
+    /// The same with another type of body.
+    pub(crate) fn into_response_of<B: From<Bytes>>(self) -> Response<B> {
+        let mut response = Response::new(B::from(Bytes::from(self.to_json())));
         *response.status_mut() = self.status;
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));

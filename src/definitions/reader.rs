@@ -238,6 +238,11 @@ impl<'n> Field<'n> {
         chosen.map(|(_, value)| *value)
     }
 
+    /// Whether a list is written, where one value would do as well.
+    pub(crate) fn is_list(&self) -> bool {
+        matches!(self.node.content, Content::List(_))
+    }
+
     pub(crate) fn list(&self) -> Option<Vec<Field<'n>>> {
         let Content::List(items) = &self.node.content else {
             return self.expected("a list");

@@ -9,6 +9,7 @@
 
 mod audit;
 mod body;
+mod events;
 mod experiments;
 mod guard;
 mod keys;
@@ -120,6 +121,7 @@ pub fn router(state: ControlState) -> Router {
         .route("/api/v1/experiments/{id}/promote", post(steps::promote))
         .route("/api/v1/receipt-keys", post(keys::rotate))
         .route("/api/v1/audit", get(audit::read))
+        .route("/api/v1/events", get(events::read))
         .route("/metrics", get(ops::metrics))
         .route("/healthz", get(ops::healthy))
         .route("/readyz", get(ops::ready))

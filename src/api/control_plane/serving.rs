@@ -1,26 +1,23 @@
 //! The router behind the server shell, whose time limits fire and whose drain is orderly.
 
-use super::guard::REQUEST_LIMIT;
-use crate::api::{
-    problem::Problem,
-    server::{self, Body, DrainReport, Handler, Limits, ServerStats},
-};
+use super::{events::Streams, guard::REQUEST_LIMIT};
+use crate::api::server::{self, DrainReport, Handler, Limits, ServerStats};
 use axum::{
-    Router,
+    Extension, Router,
+    body::Body,
     handler::Handler as _,
     routing::{MethodRouter, any_service},
 };
-use http_body_util::BodyExt as _;
-use hyper::{Request, Response, StatusCode, body::Incoming};
+use hyper::{Request, Response, body::Incoming};
 use std::{future::Future, sync::Arc, time::Duration};
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, sync::watch};
 
 /// People, CI and a scraper or two.
 const MAX_CONNECTIONS: usize = 512;
 /// Reports in flight may finish.
 const DRAIN: Duration = Duration::from_secs(5);
 
-/// Serves the API until `shutdown` completes, then lets requests in flight finish.
+/// Serves the API until `shutdown` completes, then lets requests in flight finish and ends event streams.
 pub async fn serve(listener: TcpListener, router: Router, shutdown: impl Future<Output = ()>) -> DrainReport {
     let limits = Limits {
         max_connections: MAX_CONNECTIONS,
@@ -29,7 +26,13 @@ pub async fn serve(listener: TcpListener, router: Router, shutdown: impl Future<
         drain_timeout: DRAIN,
         ..Limits::default()
     };
-    let routes = Routes(any_service(router));
+    let (drain, draining) = watch::channel(false);
+    // Streams know of the drain before the shell looks at their connections, so each ends with its last piece.
+    let shutdown = async move {
+        shutdown.await;
+        drain.send_replace(true);
+    };
+    let routes = Routes(any_service(router.layer(Extension(Streams::new(draining)))));
     server::serve(
         listener,
         routes,
@@ -44,17 +47,10 @@ pub async fn serve(listener: TcpListener, router: Router, shutdown: impl Future<
 struct Routes(MethodRouter);
 
 impl Handler for Routes {
+    type Body = Body;
+
     async fn handle(&self, request: Request<Incoming>) -> Response<Body> {
-        let request = request.map(axum::body::Body::new);
-        let (head, body) = self.0.clone().call(request, ()).await.into_parts();
-        match body.collect().await {
-            Ok(body) => Response::from_parts(head, Body::new(body.to_bytes())),
-            // Bodies here are whole when they are made, so none can break off.
-            Err(error) => {
-                tracing::error!(%error, "an answer of the control plane broke off");
-                let detail = "an internal error, which has been logged";
-                Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "INTERNAL", detail).into_response()
-            }
-        }
+        let request = request.map(Body::new);
+        self.0.clone().call(request, ()).await
     }
 }

@@ -7,6 +7,7 @@
 //! it.
 
 mod families;
+mod notices;
 mod snapshot;
 
 pub use snapshot::{Assessed, Snapshot};
@@ -17,6 +18,7 @@ use crate::{
     control_plane::{Subscriber, View},
     domain::{experiment::FreezeCause, id::ExperimentId},
     guardrails::assess,
+    notices::status::Status,
 };
 use families::{Families, Labels};
 use hyper::StatusCode;
@@ -55,6 +57,7 @@ pub struct Metrics {
     responses: ResponseCounts,
     freezes: Mutex<Freezes>,
     server: OnceLock<(Arc<ServerStats>, usize)>,
+    notices: OnceLock<Arc<[Arc<Status>]>>,
 }
 
 impl Metrics {
@@ -89,6 +92,7 @@ impl Metrics {
             responses: ResponseCounts::default(),
             freezes: Mutex::default(),
             server: OnceLock::new(),
+            notices: OnceLock::new(),
             registry,
         })
     }
@@ -125,6 +129,11 @@ impl Metrics {
         let _ = self.server.set((stats, max_connections));
     }
 
+    /// Shows how those who are told are doing. The first call counts.
+    pub fn show_notices(&self, statuses: Arc<[Arc<Status>]>) {
+        let _ = self.notices.set(statuses);
+    }
+
     /// Counts freezes from now on, once the control plane has it. What was frozen before is in the first view and is
     /// not counted.
     #[must_use]
@@ -141,6 +150,9 @@ impl Metrics {
         let mut families = Families::default();
         snapshot.add_to(&mut families)?;
         self.add_own(&mut families, snapshot)?;
+        if let Some(statuses) = self.notices.get() {
+            notices::add_to(&mut families, statuses, snapshot.view.catalog.revision)?;
+        }
         let mut all = self.registry.gather();
         all.extend(families.into_inner());
         // A family without a series cannot be written.

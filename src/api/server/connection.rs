@@ -4,7 +4,7 @@
 //! limits and ends itself. Started by the accept loop.
 
 use super::{
-    Body, Handler,
+    Handler,
     stream::WatchedStream,
     watch::{Exceeded, Membership},
 };
@@ -125,7 +125,7 @@ struct Link<H> {
 async fn answer<H: Handler>(
     link: Arc<Link<H>>,
     request: Request<Incoming>,
-) -> Result<Response<Body>, Infallible> {
+) -> Result<Response<H::Body>, Infallible> {
     let (mut response, survived) = match caught(async { link.handler.handle(request).await }).await {
         Ok(response) => (response, true),
         Err(panic) => {
@@ -133,7 +133,7 @@ async fn answer<H: Handler>(
             tracing::error!(panic = panic_text(&*panic), "a handler panicked");
             let detail = "an internal error, which has been logged";
             let problem = Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "INTERNAL", detail);
-            (problem.into_response(), false)
+            (problem.into_response_of(), false)
         }
     };
     // After a 408 or 413 the rest of the body is not worth waiting for.

@@ -18,7 +18,7 @@ pub use stats::ServerStats;
 use bytes::Bytes;
 use goodbye::Goodbyes;
 use hyper::{Request, Response, body::Incoming};
-use std::{future::Future, io, pin::pin, sync::Arc, time::Duration};
+use std::{error::Error, future::Future, io, pin::pin, sync::Arc, time::Duration};
 use tokio::{
     net::{TcpListener, TcpStream},
     task::JoinHandle,
@@ -26,7 +26,7 @@ use tokio::{
 };
 use watch::Watch;
 
-/// What a response carries: one buffer, written with its head in one system call.
+/// What most responses carry: one buffer, written with its head in one system call.
 pub type Body = http_body_util::Full<Bytes>;
 
 /// Pause after the system refused to hand out a connection, typically because descriptors ran out: time for some
@@ -73,9 +73,19 @@ impl Default for Limits {
 
 /// Answers requests. Cloned once per connection, so it should be cheap to clone, typically an [`Arc`].
 pub trait Handler: Clone + Send + Sync + 'static {
+    /// What its responses carry: [`Body`], unless there are some that never end. Between two pieces of a body whose
+    /// earlier ones are with the kernel the connection counts as idle, so a body that comes in pieces must have one
+    /// more often than [`Limits::idle_timeout`]; a client that does not take a piece is cut after
+    /// [`Limits::request_timeout`]. When the server drains, a body that has nothing more to say at once is cut off,
+    /// so it had better know and end by itself.
+    type Body: hyper::body::Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>>
+        + From<Bytes>
+        + Send
+        + 'static;
+
     /// Answers one request. Must not block the thread. Dropped unfinished when the client hangs up or its time is
     /// over. A panic is answered 500 and closes the connection.
-    fn handle(&self, request: Request<Incoming>) -> impl Future<Output = Response<Body>> + Send;
+    fn handle(&self, request: Request<Incoming>) -> impl Future<Output = Response<Self::Body>> + Send;
 }
 
 /// How a drain went.

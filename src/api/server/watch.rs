@@ -49,7 +49,7 @@ pub(super) enum Phase {
     Handling = 2,
     /// The handler returned, its response is on the way out.
     Writing = 3,
-    /// The response is out, the next request has not begun.
+    /// The response, or what there is of it so far, is out; the next request has not begun.
     Idle = 4,
     /// The last response is out and our side is closed.
     Lingering = 5,

@@ -1,6 +1,7 @@
 //! The embedded store: SQLite files with a write-ahead log and full synchronisation.
 
 pub mod control_log;
+pub mod cursors;
 pub mod journal;
 
 use super::error::StoreError;
