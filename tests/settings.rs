@@ -79,7 +79,7 @@ fn a_continuous_aa_test_is_for_all_prompts_none_or_some() {
     check(
         "[prompts]\ncontinuous_aa = ['a', '', 3]\n",
         &[
-            "s.toml:2: prompts.continuous_aa[1]: prompt name",
+            "s.toml:2: prompts.continuous_aa[1]: prompt `` is not a valid name",
             "s.toml:2: prompts.continuous_aa[2]: expected text, found",
         ],
     );

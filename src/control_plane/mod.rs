@@ -92,7 +92,8 @@ struct Writer {
     /// Folded from the log alone.
     recorded: Catalog,
     /// Freezes that the store did not take; they hold here at once and are appended when it is back.
-    unrecorded: Vec<(Origin, Command)>,
+    /// With the moment they came into force at, which is the one that is written.
+    unrecorded: Vec<(Origin, Command, Timestamp)>,
     subscribers: Vec<Subscriber>,
     /// Asked for the results of whatever ends, so that the log keeps them as they were.
     witness: Option<Witness>,
@@ -223,12 +224,13 @@ impl ControlPlane {
         command: Command,
     ) -> Result<Submitted, SubmitError> {
         let catalog = &self.view().catalog;
-        let events = decide(catalog, &command, self.clock.now())?;
+        let now = self.clock.now();
+        let events = decide(catalog, &command, now)?;
         let touched = events
             .iter()
             .filter_map(|event| catalog.touched(event).cloned())
             .collect();
-        writer.unrecorded.push((origin, command));
+        writer.unrecorded.push((origin, command, now));
         self.publish(writer, Some(touched));
         let written = self.catch_up(writer);
         let events = written
@@ -261,8 +263,8 @@ impl ControlPlane {
     /// Writes what is in force but not written yet, and tells what it wrote.
     fn catch_up(&self, writer: &mut Writer) -> Vec<Arc<Recorded>> {
         let mut written = Vec::new();
-        while let Some(pending) = writer.unrecorded.first().cloned() {
-            match self.append_quietly(writer, std::slice::from_ref(&pending)) {
+        while let Some((origin, command, since)) = writer.unrecorded.first().cloned() {
+            match self.append_quietly(writer, &[(origin, command)], since) {
                 Ok((submitted, touched)) => {
                     writer.unrecorded.remove(0);
                     written.extend(submitted.events);
@@ -287,7 +289,7 @@ impl ControlPlane {
         writer: &mut Writer,
         commands: &[(Origin, Command)],
     ) -> Result<Submitted, SubmitAllError> {
-        let (submitted, touched) = self.append_quietly(writer, commands)?;
+        let (submitted, touched) = self.append_quietly(writer, commands, self.clock.now())?;
         if !submitted.events.is_empty() {
             self.publish(writer, touched);
         }
@@ -299,15 +301,11 @@ impl ControlPlane {
         &self,
         writer: &mut Writer,
         commands: &[(Origin, Command)],
+        now: Timestamp,
     ) -> Result<(Submitted, Option<Vec<PromptName>>), SubmitAllError> {
         // Another process may have appended: fold what it wrote and decide again.
         loop {
-            let planned = plan(
-                &writer.recorded,
-                commands,
-                self.clock.now(),
-                writer.witness.as_ref(),
-            );
+            let planned = plan(&writer.recorded, commands, now, writer.witness.as_ref());
             let (entries, catalog) = planned.map_err(SubmitAllError::Rejected)?;
             if entries.is_empty() {
                 let submitted = Submitted {
@@ -356,8 +354,8 @@ impl ControlPlane {
     fn publish(&self, writer: &Writer, touched: Option<Vec<PromptName>>) {
         let now = self.clock.now();
         let mut catalog = writer.recorded.clone();
-        for (origin, command) in &writer.unrecorded {
-            let events = decide(&catalog, command, now).unwrap_or_default();
+        for (origin, command, since) in &writer.unrecorded {
+            let events = decide(&catalog, command, *since).unwrap_or_default();
             let recorded = catalog.revision;
             // As the entry it will be: under the last entry's number it would count as a part of that change, and
             // take the place of the epoch which that began.
@@ -366,7 +364,7 @@ impl ControlPlane {
                 let Origin { actor, reason } = origin.clone();
                 catalog.apply(&Recorded {
                     revision,
-                    at: now,
+                    at: *since,
                     actor,
                     reason,
                     event,

@@ -184,10 +184,6 @@ impl Source<'_> {
             })
             .map(|reporting| reporting.unreported_since)
             .min();
-        let moment = |second: u32| {
-            let second = (second > 0).then_some(i64::from(second))?;
-            Timestamp::from_second(second).ok()
-        };
         look.last_outcome = moment(heard.last_outcome);
         look.unreported_since = waiting.and_then(moment);
         look
@@ -224,6 +220,12 @@ impl Source<'_> {
             )
         })
     }
+}
+
+/// A Unix second as a moment; 0 is never.
+fn moment(second: u32) -> Option<Timestamp> {
+    let second = (second > 0).then_some(i64::from(second))?;
+    Timestamp::from_second(second).ok()
 }
 
 /// Whether an epoch belongs to the present stage.

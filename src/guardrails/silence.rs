@@ -113,7 +113,11 @@ pub(super) fn log_e(control: &Silence, candidate: &Silence, excess: f64) -> f64 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::routing::hash::mix;
+
+    /// Spreads numbers over the groups.
+    fn mix(n: u64) -> u64 {
+        n.wrapping_mul(0x9e37_79b9_7f4a_7c15)
+    }
 
     fn silence(requests: u64, reported: impl Fn(u64) -> bool) -> Silence {
         let mut counts = Counted::default();
