@@ -3,9 +3,9 @@
 //! The story, in reading order: [`domain`] has the nouns; [`routing`] answers which version a unit gets, from one
 //! immutable table; [`control_plane`] folds the control log into that table; [`store`] keeps the log and the counts;
 //! [`collector`] counts what happened; [`stats`] is the mathematics; [`report`] says which version is better;
-//! [`guardrails`] watch the counts and ask for a freeze; [`definitions`] turn files into commands; [`api`] is the
-//! HTTP surface; [`app`] composes the parts; [`simulation`] measures how often they are wrong; [`cli`] is what a person
-//! types.
+//! [`guardrails`] watch the counts and ask for a freeze; [`preflight`] says beforehand what they will be able to find;
+//! [`definitions`] turn files into commands; [`api`] is the HTTP surface; [`app`] composes the parts; [`simulation`]
+//! measures how often they are wrong; [`cli`] is what a person types.
 #![forbid(unsafe_code)]
 
 pub mod api;
@@ -17,6 +17,7 @@ pub mod control_plane;
 pub mod definitions;
 pub mod domain;
 pub mod guardrails;
+pub mod preflight;
 pub mod report;
 pub mod routing;
 pub mod settings;
