@@ -18,6 +18,7 @@ mod options;
 mod output;
 mod plan;
 mod plot;
+mod preflight;
 mod prompt;
 mod results;
 mod serve;
@@ -63,8 +64,7 @@ struct Global {
 enum Command {
     /// Run the server until it is told to stop (Ctrl-C or SIGTERM)
     Serve,
-    /// Check the settings, prompt and experiment files, and tell every mistake
-    Validate,
+    Validate(validate::Validate),
     Decide(decide::Decide),
     /// Look at experiments and steer them
     Experiment {
@@ -96,7 +96,7 @@ pub fn run(arguments: Arguments) -> ExitCode {
     let global = &arguments.global;
     let done = match arguments.command.unwrap_or(Command::Serve) {
         Command::Serve => serve::run(global.file()),
-        Command::Validate => validate::run(global.file(), global.json),
+        Command::Validate(validate) => validate::run(&validate, global.file(), global.json),
         Command::Decide(decide) => decide::run(&decide, global),
         Command::Experiment { command } => experiment::run(&command, global),
         Command::Analyze(analyze) => analyze::run(&analyze, global.json),

@@ -10,6 +10,7 @@
 //! server call [`load::load`], the HTTP API [`experiment::experiment_from_json`], and the settings share the reader.
 
 pub mod document;
+pub mod exclusions;
 pub mod experiment;
 pub mod load;
 pub mod mistake;

@@ -154,7 +154,13 @@ impl<'a> Judge<'a> {
         // A rate of nothing finds nothing; what was never bad yet is taken for what is assumed of others.
         match seen.filter(|rate| *rate > 0.0 && *rate < 1.0) {
             Some(rate) => (rate, Source::Seen),
-            None => (self.assumed.baseline, self.assumed.baseline_source),
+            None => match (guardrail.limit, self.assumed.baseline_source) {
+                // Nobody sets a limit that control exceeds already.
+                (Limit::MaxRate(limit), Source::Assumed) => {
+                    (self.assumed.baseline.min(0.5 * limit), Source::Assumed)
+                }
+                (_, source) => (self.assumed.baseline, source),
+            },
         }
     }
 
@@ -253,9 +259,12 @@ impl<'a> Judge<'a> {
     /// The seconds of the stage after which harm beyond the margin is ruled out; infinite where it never is, none where
     /// there is nothing to compare.
     fn ruled_out_after(&self, index: usize, base_rate: f64, flow: Flow) -> Option<f64> {
-        let (margin, low) = self.seconds_alone(index, base_rate, flow);
+        let (margin, low) = self.seconds_alone(base_rate, flow);
         let (margin_done, low_done) = self.ruled_out[index];
-        let left = |alone: Option<f64>, done: f64| alone.map(|alone| alone * (1.0 - done).max(0.0));
+        if margin_done.max(low_done) >= 1.0 {
+            return Some(0.0);
+        }
+        let left = |alone: Option<f64>, done: f64| alone.map(|alone| alone * (1.0 - done));
         match (left(margin, margin_done), left(low, low_done)) {
             (Some(margin), Some(low)) => Some(margin.min(low)),
             (either, other) => either.or(other),
@@ -264,12 +273,11 @@ impl<'a> Judge<'a> {
 
     /// How long each of the two ways takes by itself at this flow: ln(1/α) over the information of a bad unit about the
     /// margin, or of any unit of the candidate about the low rate.
-    fn seconds_alone(&self, index: usize, base_rate: f64, flow: Flow) -> (Option<f64>, Option<f64>) {
+    fn seconds_alone(&self, base_rate: f64, flow: Flow) -> (Option<f64>, Option<f64>) {
         let per_unit = self.assumed.requests_per_unit;
         let unit_rate = bad_unit_rate(base_rate, per_unit);
-        let share = flow.candidate / (flow.candidate + flow.control);
-        let bad_per_second = (flow.candidate + flow.control) * unit_rate / per_unit;
-        let candidates_per_second = flow.candidate / per_unit;
+        let both = flow.candidate + flow.control;
+        let share = flow.candidate / both;
         let seconds = |needed: f64, per_second: f64| {
             if per_second > 0.0 {
                 needed / per_second
@@ -277,26 +285,15 @@ impl<'a> Judge<'a> {
                 f64::INFINITY
             }
         };
-        let against = |rate: f64, limit: f64| {
-            (rate < limit)
-                .then(|| wald_bound(rate, limit, RULED_OUT_ALPHA).ok())
-                .flatten()
-                .map(|units| seconds(units, candidates_per_second))
-        };
-        match self.spec.guardrails[index].limit {
-            Limit::MaxRatio(_) => {
-                let worse = share * MARGIN / (share * MARGIN + 1.0 - share);
-                let margin = wald_bound(share, worse, RULED_OUT_ALPHA)
-                    .ok()
-                    .map(|bad| seconds(bad, bad_per_second));
-                (margin, against(unit_rate, LOW_RATE))
-            }
-            // The limit itself is what must not be exceeded; a candidate that is there already never rules it out.
-            Limit::MaxRate(limit) => (
-                against(base_rate, limit).or(Some(f64::INFINITY)),
-                against(unit_rate, LOW_RATE),
-            ),
-        }
+        let worse = share * MARGIN / (share * MARGIN + 1.0 - share);
+        let margin = wald_bound(share, worse, RULED_OUT_ALPHA).ok();
+        let low = (unit_rate < LOW_RATE)
+            .then(|| wald_bound(unit_rate, LOW_RATE, RULED_OUT_ALPHA).ok())
+            .flatten();
+        (
+            margin.map(|bad| seconds(bad, both * unit_rate / per_unit)),
+            low.map(|units| seconds(units, flow.candidate / per_unit)),
+        )
     }
 
     /// Takes the evidence of a stage along into the next one.
@@ -306,7 +303,7 @@ impl<'a> Judge<'a> {
         }
         for index in 0..self.ruled_out.len() {
             let (base_rate, _) = self.base_rate(&self.spec.guardrails[index]);
-            let (margin, low) = self.seconds_alone(index, base_rate, flow);
+            let (margin, low) = self.seconds_alone(base_rate, flow);
             let part = |alone: Option<f64>| alone.map_or(0.0, |alone| seconds / alone);
             self.ruled_out[index].0 += part(margin);
             self.ruled_out[index].1 += part(low);

@@ -1,7 +1,10 @@
 //! What a person should know before a start, in sentences.
 
 use super::{Preflight, StageForecast, long, percent, words};
-use crate::domain::experiment::{ExperimentKind, ExperimentSpec};
+use crate::domain::{
+    experiment::{ExperimentKind, ExperimentSpec},
+    guardrail::Limit,
+};
 
 /// Where a design will not see what it is to see, and where it cannot end.
 pub(super) fn of(spec: &ExperimentSpec, found: &Preflight) -> Vec<String> {
@@ -12,6 +15,7 @@ pub(super) fn of(spec: &ExperimentSpec, found: &Preflight) -> Vec<String> {
             spec.id
         ));
     }
+    exceeded(spec, found, &mut warnings);
     for stage in &found.stages {
         blind(found, stage, &mut warnings);
         if !stage.open {
@@ -54,36 +58,44 @@ fn blind(found: &Preflight, stage: &StageForecast, warnings: &mut Vec<String>) {
 
 fn late(stage: &StageForecast, warnings: &mut Vec<String>) {
     let deadline = long(stage.deadline_s);
-    let ends = |what: String, after: Option<f64>| match after {
-        Some(after) => format!(
-            "{what} only after {}, beyond its deadline of {deadline}",
-            long(after)
-        ),
-        None => format!("{what} never, whatever its deadline of {deadline}"),
+    let when = |after: Option<f64>| match after {
+        Some(after) => format!("only after {}, beyond its deadline of {deadline}", long(after)),
+        None => format!("never, whatever its deadline of {deadline}"),
     };
-    if stage.waits_for.as_deref() == Some("min_outcomes")
-        && stage
-            .min_outcomes_after_s
-            .is_none_or(|after| after > stage.deadline_s)
-    {
-        warnings.push(ends(
-            format!("{} has its least outcomes on both arms", words(stage)),
-            stage.min_outcomes_after_s,
+    let too_late = |after: Option<f64>| {
+        stage.candidate_requests.is_some() && after.is_none_or(|after| after > stage.deadline_s)
+    };
+    if too_late(stage.min_outcomes_after_s) {
+        warnings.push(format!(
+            "{} has the outcomes it asks for on both arms {}: it would freeze there",
+            words(stage),
+            when(stage.min_outcomes_after_s)
         ));
     }
-    for guardrail in &stage.guardrails {
-        // Without control there is nothing to compare, which is said already.
-        let compares = guardrail.limit == "max_rate" || stage.candidate_share < 1.0;
-        if stage.candidate_requests.is_some()
-            && compares
-            && guardrail
-                .ruled_out_after_s
-                .is_none_or(|after| after > stage.deadline_s)
+    // Without control there is nothing to compare, which is said already.
+    let compared = stage.guardrails.iter().filter(|_| stage.candidate_share < 1.0);
+    for guardrail in compared.filter(|guardrail| too_late(guardrail.ruled_out_after_s)) {
+        warnings.push(format!(
+            "{} has ruled harm in `{}` out {}: a candidate as good as control would freeze there",
+            words(stage),
+            guardrail.metric,
+            when(guardrail.ruled_out_after_s)
+        ));
+    }
+}
+
+/// Control's own rate against absolute limits.
+fn exceeded(spec: &ExperimentSpec, found: &Preflight, warnings: &mut Vec<String>) {
+    let Some(stage) = found.stages.first() else { return };
+    for (guardrail, forecast) in spec.guardrails.iter().zip(&stage.guardrails) {
+        if let Limit::MaxRate(limit) = guardrail.limit
+            && forecast.base_rate >= limit
         {
-            let what = format!("{} rules harm in `{}` out", words(stage), guardrail.metric);
             warnings.push(format!(
-                "{}: a candidate as good as control would freeze there",
-                ends(what, guardrail.ruled_out_after_s)
+                "control's bad rate of {} is not below the limit of {} of `{}`: expect a breach",
+                percent(forecast.base_rate),
+                percent(limit),
+                forecast.metric
             ));
         }
     }
