@@ -12,12 +12,12 @@ use crate::{
     control_plane::catalog::Catalog,
     domain::{
         allocation::Holdout,
-        experiment::{ExperimentSpec, State, WantedStatus},
+        experiment::{Experiment, ExperimentSpec, WantedStatus},
         id::{Environment, ExperimentId, LayerName, PromptName},
     },
 };
 use serde::Serialize;
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, ops::Deref, sync::Arc};
 
 /// The most combinations of shared draws that are added up; with more than these a share is a range.
 const MOST_CASES: usize = 4_096;
@@ -69,50 +69,75 @@ impl Range {
     }
 }
 
+/// An experiment as it takes part in a walk.
+#[derive(Clone, Copy)]
+struct Entrant<'a> {
+    spec: &'a ExperimentSpec,
+    /// The enrolled share in its stage.
+    enrolled: f64,
+}
+
+impl<'a> Entrant<'a> {
+    fn at_stage(spec: &'a ExperimentSpec, stage: usize) -> Self {
+        Self {
+            spec,
+            enrolled: spec.enrolled_share(stage),
+        }
+    }
+}
+
+impl Deref for Entrant<'_> {
+    type Target = ExperimentSpec;
+
+    fn deref(&self) -> &ExperimentSpec {
+        self.spec
+    }
+}
+
 /// The experiments of a set of files that are to run, by id: files of one set start in that order.
 #[must_use]
 pub fn of_files<'a>(
     specs: impl IntoIterator<Item = &'a ExperimentSpec>,
     holdout: Option<&Holdout>,
 ) -> Vec<Meeting> {
-    let mut running: Vec<&ExperimentSpec> = specs
+    let mut running: Vec<Entrant<'_>> = specs
         .into_iter()
         .filter(|spec| spec.status == WantedStatus::Running)
+        .map(|spec| Entrant::at_stage(spec, 0))
         .collect();
     running.sort_by(|a, b| a.id.cmp(&b.id));
     meetings(&running, holdout)
 }
 
-/// The experiments of a catalog that take part in decisions, in the order of the walk.
+/// The experiments of a catalog that take part in decisions, in the order of the walk, and one more at the end if it is
+/// not live yet.
 #[must_use]
-pub fn of_catalog(catalog: &Catalog) -> Vec<Meeting> {
-    let mut live: Vec<_> = catalog
+pub fn of_catalog(catalog: &Catalog, joining: Option<&Experiment>) -> Vec<Meeting> {
+    let mut live: Vec<&Experiment> = catalog
         .experiments
         .values()
+        .map(Arc::as_ref)
         .filter(|experiment| experiment.state.is_live())
         .collect();
-    // As the routing table is compiled: those that are scheduled come after all that have started.
-    live.sort_by_key(|experiment| {
-        let waits = experiment.state == State::Scheduled;
-        (
-            waits,
-            experiment.started.is_none(),
-            experiment.started,
-            experiment.key,
-        )
-    });
-    let specs: Vec<&ExperimentSpec> = live.iter().map(|experiment| experiment.spec.as_ref()).collect();
-    meetings(&specs, catalog.holdout.as_ref())
+    // As the routing table is compiled.
+    live.sort_by_key(|experiment| (experiment.started.is_none(), experiment.started, experiment.key));
+    live.extend(joining.filter(|joining| !joining.state.is_live()));
+    let entrants: Vec<Entrant<'_>> = live
+        .iter()
+        .map(|experiment| Entrant::at_stage(&experiment.spec, experiment.stage()))
+        .collect();
+    meetings(&entrants, catalog.holdout.as_ref())
 }
 
 /// By prompt and environment; `order` is that of the walk.
-fn meetings(order: &[&ExperimentSpec], holdout: Option<&Holdout>) -> Vec<Meeting> {
-    let mut groups: BTreeMap<(&PromptName, &Environment), Vec<&ExperimentSpec>> = BTreeMap::new();
+fn meetings(order: &[Entrant<'_>], holdout: Option<&Holdout>) -> Vec<Meeting> {
+    let mut groups: BTreeMap<(&PromptName, &Environment), Vec<Entrant<'_>>> = BTreeMap::new();
     for spec in order {
+        let design = spec.spec;
         groups
-            .entry((&spec.prompt, &spec.environment))
+            .entry((&design.prompt, &design.environment))
             .or_default()
-            .push(spec);
+            .push(*spec);
     }
     groups
         .into_iter()
@@ -135,19 +160,19 @@ fn contains(outer: &ExperimentSpec, inner: &ExperimentSpec) -> bool {
     outer.audience.is_none() || outer.audience == inner.audience
 }
 
-fn shares(group: &[&ExperimentSpec], holdout: Option<&Holdout>) -> (Vec<Place>, Range) {
+fn shares(group: &[Entrant<'_>], holdout: Option<&Holdout>) -> (Vec<Place>, Range) {
     let mut places = Vec::with_capacity(group.len());
     for (index, spec) in group.iter().enumerate() {
-        let all: Vec<&ExperimentSpec> = group[..=index].to_vec();
+        let all = group[..=index].to_vec();
         // Earlier experiments with another audience may take all of these units, or none.
-        let mut sure: Vec<&ExperimentSpec> = all.clone();
+        let mut sure = all.clone();
         sure.retain(|earlier| contains(earlier, spec));
-        let gets = |walk: &[&ExperimentSpec]| taken(walk, holdout).last().copied().unwrap_or(0.0);
+        let gets = |walk: &[Entrant<'_>]| taken(walk, holdout).last().copied().unwrap_or(0.0);
         let gets = Range {
             at_least: gets(&all),
             at_most: gets(&sure),
         };
-        let enrolled = spec.enrolled_share();
+        let enrolled = spec.enrolled;
         let reach = |gets: f64| {
             if enrolled > 0.0 {
                 (gets / enrolled).min(1.0)
@@ -165,8 +190,8 @@ fn shares(group: &[&ExperimentSpec], holdout: Option<&Holdout>) -> (Vec<Place>, 
             },
         });
     }
-    let left = |walk: &[&ExperimentSpec]| 1.0 - taken(walk, holdout).iter().sum::<f64>();
-    let everyones: Vec<&ExperimentSpec> = group
+    let left = |walk: &[Entrant<'_>]| 1.0 - taken(walk, holdout).iter().sum::<f64>();
+    let everyones: Vec<Entrant<'_>> = group
         .iter()
         .filter(|spec| spec.audience.is_none())
         .copied()
@@ -188,10 +213,11 @@ enum Draw<'a> {
 
 /// The share of the units that each experiment takes when all of them have one audience: the sum over all cases of the
 /// draws, of which an experiment needs several at once and some are shared.
-fn taken(walk: &[&ExperimentSpec], holdout: Option<&Holdout>) -> Vec<f64> {
+fn taken(walk: &[Entrant<'_>], holdout: Option<&Holdout>) -> Vec<f64> {
     // For each draw the part of [0, 1) that lets a unit into an experiment.
     let mut draws: BTreeMap<Draw<'_>, Vec<(usize, f64, f64)>> = BTreeMap::new();
-    for (index, spec) in walk.iter().enumerate() {
+    for (index, entrant) in walk.iter().enumerate() {
+        let spec = entrant.spec;
         let unit = spec.unit.as_str();
         let mut needs = |draw, low, high| draws.entry(draw).or_default().push((index, low, high));
         if let Some(holdout) = holdout {
@@ -201,7 +227,7 @@ fn taken(walk: &[&ExperimentSpec], holdout: Option<&Holdout>) -> Vec<f64> {
             let [low, high] = layer.slots;
             needs(Draw::Layer(&layer.name, unit), low / 100.0, high / 100.0);
         }
-        needs(Draw::Enrolment(spec.salt(), unit), 0.0, spec.enrolled_share());
+        needs(Draw::Enrolment(spec.salt(), unit), 0.0, entrant.enrolled);
     }
     // What only one experiment asks is a factor of its own; cases are made of what several share.
     let mut alone = vec![1.0; walk.len()];

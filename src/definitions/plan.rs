@@ -89,23 +89,24 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// What `entries` change in `before`.
+    /// What `entries` made of `before`, which is `after`.
     #[must_use]
-    pub fn of(before: &Catalog, entries: &[Arc<Recorded>], definitions: &Definitions) -> Self {
-        let mut after = before.clone();
-        for entry in entries {
-            after.apply(entry);
-        }
+    pub fn of(
+        before: &Catalog,
+        after: &Catalog,
+        entries: &[Arc<Recorded>],
+        definitions: &Definitions,
+    ) -> Self {
         let mut plan = Self {
             revision: before.revision,
             changes: Vec::new(),
             unchanged: 0,
-            steps: entries.iter().map(|entry| step(&after, &entry.event)).collect(),
+            steps: entries.iter().map(|entry| step(after, &entry.event)).collect(),
             exclusions: Vec::new(),
             warnings: Vec::new(),
         };
-        plan.prompts(before, &after, entries);
-        plan.experiments(before, &after, entries, definitions);
+        plan.prompts(before, after, entries);
+        plan.experiments(before, after, entries, definitions);
         let touched: BTreeSet<&str> = plan.changes.iter().map(|change| change.name.as_str()).collect();
         let is_same = |name: &str| !touched.contains(name);
         let versions = definitions.prompts.iter().filter(|file| {
@@ -223,7 +224,7 @@ impl Plan {
                 ));
             }
         }
-        self.exclusions = exclusions::of_catalog(after);
+        self.exclusions = exclusions::of_catalog(after, None);
         self.exclusions
             .retain(|meeting| prompts.contains(&meeting.prompt));
         let told = self
@@ -290,7 +291,7 @@ fn step(after: &Catalog, event: &Event) -> String {
         Event::ExperimentChanged { spec, .. } => format!("change experiment {}", spec.id),
         Event::ExperimentScheduled { id } => format!("schedule experiment {id}"),
         Event::ExperimentStarted { id, .. } => format!("start experiment {id}"),
-        Event::ExperimentStopped { id } => format!("stop experiment {id}"),
+        Event::ExperimentStopped { id, .. } => format!("stop experiment {id}"),
         other => match other.experiment() {
             Some(id) => format!("change experiment {id}"),
             None => "change the settings".to_owned(),

@@ -17,7 +17,7 @@ use crate::domain::{
     duration_text,
     experiment::{ExperimentKind, ExperimentSpec},
     id::{ExperimentId, VariantName},
-    rollout::Stage,
+    rollout::{Budget, OnComplete, RolloutPlan, Stage},
 };
 use serde::Serialize;
 use stage::Judge;
@@ -27,17 +27,12 @@ use std::{collections::BTreeMap, time::Duration};
 pub const POWER: f64 = 0.8;
 /// The bad rate that is assumed where none was seen and nobody says.
 pub const BASELINE: f64 = 0.02;
-/// A stage may end when harm of this many times control's rate is ruled out …
-pub const MARGIN: f64 = 2.0;
-/// … or a bad rate of the candidate above this one, …
+/// A stage may end when harm beyond the margin is ruled out, or a bad rate of the candidate above this one, …
 pub const LOW_RATE: f64 = 0.01;
 /// … with at most this chance of being wrong.
 pub const RULED_OUT_ALPHA: f64 = 0.05;
 /// The span that is looked at where an experiment has neither stages nor an end.
 const OPEN_SPAN: Duration = Duration::from_secs(7 * 86_400);
-/// A stage that may not end after so many times its time, and not within a day, freezes.
-const DEADLINE_TIMES: u32 = 10;
-const SHORTEST_DEADLINE: Duration = Duration::from_secs(86_400);
 
 /// Where a figure comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -136,7 +131,7 @@ pub struct StageForecast {
     pub expected_s: Option<f64>,
     /// What it waits for longest: `for`, `min_outcomes`, or the guardrail that rules harm out last.
     pub waits_for: Option<String>,
-    /// In the order of the design.
+    /// In the order of the design; silence (`max_excess`) is not foreseen.
     pub guardrails: Vec<GuardrailForecast>,
 }
 
@@ -157,9 +152,11 @@ pub struct GuardrailForecast {
     pub blind: bool,
     /// After how much of the stage harm beyond the margin is ruled out, for a candidate as good as control.
     pub ruled_out_after_s: Option<f64>,
-    /// Requests per second of the audience from which the stage is not blind; null where no traffic would do.
+    /// Requests per second of the audience from which the stage is not blind; only where it is, or the traffic is unknown,
+    /// and null where no traffic would do.
     pub needs_rps: Option<f64>,
-    /// Requests per second of the audience from which twice control's rate, or twice the limit, is found.
+    /// Requests per second of the audience from which twice control's rate, or twice the limit, is found; in
+    /// the same cases.
     pub doubling_needs_rps: Option<f64>,
 }
 
@@ -170,15 +167,6 @@ pub struct Harm {
     pub ratio: f64,
     /// The candidate's bad rate.
     pub rate: f64,
-}
-
-/// The deadline of a stage: ten times its time, at least a day.
-#[must_use]
-pub fn deadline(stage: &Stage) -> Duration {
-    stage
-        .duration
-        .saturating_mul(DEADLINE_TIMES)
-        .max(SHORTEST_DEADLINE)
 }
 
 /// What a design will be able to see. None for a design without a candidate, which no check lets pass.
@@ -198,15 +186,12 @@ pub fn deadline(stage: &Stage) -> Duration {
 /// ```
 #[must_use]
 pub fn preflight(spec: &ExperimentSpec, assumed: &Assumptions) -> Option<Preflight> {
-    let (stages, open) = match &spec.rollout {
-        Some(plan) => (plan.stages.clone(), false),
-        None => (vec![whole_time(spec)], true),
-    };
+    let open = spec.rollout.is_none();
+    let plan = spec.rollout.clone().unwrap_or_else(|| whole_time(spec));
     let mut judge = Judge::new(spec, assumed)?;
+    let stages = plan.stages.iter().enumerate();
     let forecasts: Vec<StageForecast> = stages
-        .iter()
-        .enumerate()
-        .map(|(index, stage)| judge.stage(index, stage, open))
+        .map(|(index, stage)| judge.stage(index, stage, plan.deadline(stage), open))
         .collect();
     let expected = |forecast: &StageForecast| forecast.expected_s.filter(|s| *s <= forecast.deadline_s);
     let expected_s = if open {
@@ -229,18 +214,24 @@ pub fn preflight(spec: &ExperimentSpec, assumed: &Assumptions) -> Option<Preflig
 }
 
 /// A design without stages, as one stage.
-fn whole_time(spec: &ExperimentSpec) -> Stage {
+fn whole_time(spec: &ExperimentSpec) -> RolloutPlan {
     let scheduled = match (spec.start, spec.end) {
         (Some(start), Some(end)) => Duration::try_from(end.duration_since(start)).ok(),
         _ => None,
     };
-    Stage {
+    let stage = Stage {
         share: match spec.kind {
             ExperimentKind::Experiment => 1.0,
             ExperimentKind::Canary => last_share(spec),
         },
         duration: scheduled.unwrap_or(OPEN_SPAN),
         min_outcomes: 0,
+        budget: Budget::default(),
+    };
+    RolloutPlan {
+        stages: vec![stage],
+        on_complete: OnComplete::default(),
+        deadline: None,
     }
 }
 

@@ -1,13 +1,10 @@
 //! One stage of a rollout: what its guardrails find, and how long it takes until it may end.
 
-use super::{
-    Assumptions, GuardrailForecast, Harm, LOW_RATE, MARGIN, POWER, RULED_OUT_ALPHA, Source, StageForecast,
-    deadline,
-};
+use super::{Assumptions, GuardrailForecast, Harm, LOW_RATE, POWER, RULED_OUT_ALPHA, Source, StageForecast};
 use crate::{
     domain::{
         experiment::{ExperimentKind, ExperimentSpec, RESTART_BLOCKS, Variant},
-        guardrail::{ALPHA, GuardrailSpec, LEAST_BAD_UNITS, Limit},
+        guardrail::{ALPHA, GuardrailSpec, LEAST_BAD_UNITS, Limit, MARGIN, OnBreach},
         id::VariantName,
         rollout::Stage,
     },
@@ -22,6 +19,7 @@ use crate::{
         },
     },
 };
+use std::time::Duration;
 
 /// Where the grid of an absolute limit begins, as in the guardrail itself.
 const ABSOLUTE_GRID_FROM: f64 = 1.25;
@@ -71,7 +69,13 @@ impl<'a> Judge<'a> {
         &self.candidate.name
     }
 
-    pub(super) fn stage(&mut self, index: usize, stage: &Stage, open: bool) -> StageForecast {
+    pub(super) fn stage(
+        &mut self,
+        index: usize,
+        stage: &Stage,
+        deadline: Duration,
+        open: bool,
+    ) -> StageForecast {
         let shares = self.shares(stage);
         let rps = self
             .assumed
@@ -83,7 +87,7 @@ impl<'a> Judge<'a> {
         });
         let for_s = stage.duration.as_secs_f64();
         let mut guardrails: Vec<GuardrailForecast> = (0..self.spec.guardrails.len())
-            .map(|index| self.guardrail(index, shares, flow, for_s))
+            .filter_map(|index| self.guardrail(index, shares, flow, for_s))
             .collect();
         let min_outcomes_after_s = flow.map(|flow| {
             let slowest = flow.candidate.min(flow.control);
@@ -118,7 +122,7 @@ impl<'a> Judge<'a> {
             candidate_share: shares.candidate / (shares.candidate + shares.control),
             for_s,
             open,
-            deadline_s: deadline(stage).as_secs_f64(),
+            deadline_s: deadline.as_secs_f64(),
             candidate_requests: flow.map(|flow| flow.candidate * for_s),
             control_requests: flow.map(|flow| flow.control * for_s),
             min_outcomes_after_s: min_outcomes_after_s.and_then(known),
@@ -164,12 +168,19 @@ impl<'a> Judge<'a> {
         }
     }
 
-    fn guardrail(&self, index: usize, shares: Flow, flow: Option<Flow>, for_s: f64) -> GuardrailForecast {
+    fn guardrail(
+        &self,
+        index: usize,
+        shares: Flow,
+        flow: Option<Flow>,
+        for_s: f64,
+    ) -> Option<GuardrailForecast> {
         let guardrail = &self.spec.guardrails[index];
         let (base_rate, base_rate_from) = self.base_rate(guardrail);
         let (limit, grid_from) = match guardrail.limit {
             Limit::MaxRatio(ratio) => ("max_ratio", ratio),
             Limit::MaxRate(_) => ("max_rate", ABSOLUTE_GRID_FROM),
+            Limit::MaxExcess(_) => return None,
         };
         let firing = OddsGrid::new(grid_from, DEFAULT_POINTS).ok().map(|grid| Firing {
             grid,
@@ -181,11 +192,12 @@ impl<'a> Judge<'a> {
             (Some(firing), Some(flow)) => self.finds(firing, guardrail.limit, base_rate, flow, for_s),
             _ => None,
         };
+        let wanted = finds.is_none();
         let needs = |harm: Needed| {
-            let firing = firing.as_ref()?;
+            let firing = firing.as_ref().filter(|_| wanted)?;
             self.needs_rps(firing, guardrail.limit, base_rate, shares, for_s, harm)
         };
-        GuardrailForecast {
+        Some(GuardrailForecast {
             metric: guardrail.measure_name(),
             limit,
             base_rate,
@@ -195,7 +207,7 @@ impl<'a> Judge<'a> {
             ruled_out_after_s: flow.and_then(|flow| self.ruled_out_after(index, base_rate, flow)),
             needs_rps: needs(Needed::Any),
             doubling_needs_rps: needs(Needed::Double),
-        }
+        })
     }
 
     /// The smallest harm of the stage.
@@ -213,6 +225,7 @@ impl<'a> Judge<'a> {
                 ratio * base_rate
             }
             Limit::MaxRate(limit) => smallest_rate(firing, flow.candidate * for_s, limit, POWER).ok()??,
+            Limit::MaxExcess(_) => return None,
         };
         Some(Harm {
             ratio: found / base_rate,
@@ -251,15 +264,19 @@ impl<'a> Judge<'a> {
                 };
                 outcomes_to_find(firing, limit, rate, POWER).ok()? / shares.candidate
             }
+            Limit::MaxExcess(_) => return None,
         };
         let rps = requests / (for_s * reach);
         rps.is_finite().then_some(rps)
     }
 
     /// The seconds of the stage after which harm beyond the margin is ruled out; infinite where it never is, none where
-    /// there is nothing to compare.
+    /// that is not waited for, or there is nothing to compare.
     fn ruled_out_after(&self, index: usize, base_rate: f64, flow: Flow) -> Option<f64> {
-        let (margin, low) = self.seconds_alone(base_rate, flow);
+        if self.spec.guardrails[index].on_breach == Some(OnBreach::Alert) {
+            return None;
+        }
+        let (margin, low) = self.seconds_alone(index, base_rate, flow);
         let (margin_done, low_done) = self.ruled_out[index];
         if margin_done.max(low_done) >= 1.0 {
             return Some(0.0);
@@ -272,8 +289,10 @@ impl<'a> Judge<'a> {
     }
 
     /// How long each of the two ways takes by itself at this flow: ln(1/α) over the information of a bad unit about the
-    /// margin, or of any unit of the candidate about the low rate.
-    fn seconds_alone(&self, base_rate: f64, flow: Flow) -> (Option<f64>, Option<f64>) {
+    /// margin (of an absolute limit, of the candidate's requests about the limit), or of the candidate's units about the
+    /// low rate.
+    fn seconds_alone(&self, index: usize, base_rate: f64, flow: Flow) -> (Option<f64>, Option<f64>) {
+        let guardrail = &self.spec.guardrails[index];
         let per_unit = self.assumed.requests_per_unit;
         let unit_rate = bad_unit_rate(base_rate, per_unit);
         let both = flow.candidate + flow.control;
@@ -285,15 +304,26 @@ impl<'a> Judge<'a> {
                 f64::INFINITY
             }
         };
-        let worse = share * MARGIN / (share * MARGIN + 1.0 - share);
-        let margin = wald_bound(share, worse, RULED_OUT_ALPHA).ok();
-        let low = (unit_rate < LOW_RATE)
-            .then(|| wald_bound(unit_rate, LOW_RATE, RULED_OUT_ALPHA).ok())
-            .flatten();
-        (
-            margin.map(|bad| seconds(bad, both * unit_rate / per_unit)),
-            low.map(|units| seconds(units, flow.candidate / per_unit)),
-        )
+        let below = |rate: f64, limit: f64| {
+            (rate < limit)
+                .then(|| wald_bound(rate, limit, RULED_OUT_ALPHA).ok())
+                .flatten()
+        };
+        let margin = match guardrail.limit {
+            Limit::MaxRatio(ratio) => {
+                let margin = guardrail.margin.unwrap_or_else(|| MARGIN.max(ratio));
+                let worse = share * margin / (share * margin + 1.0 - share);
+                let bad = wald_bound(share, worse, RULED_OUT_ALPHA).ok();
+                bad.map(|bad| seconds(bad, both * unit_rate / per_unit))
+            }
+            // What control has already is never ruled out.
+            Limit::MaxRate(limit) => below(base_rate, limit)
+                .map(|requests| seconds(requests, flow.candidate))
+                .or(Some(f64::INFINITY)),
+            Limit::MaxExcess(_) => None,
+        };
+        let low = below(unit_rate, LOW_RATE).map(|units| seconds(units, flow.candidate / per_unit));
+        (margin, low)
     }
 
     /// Takes the evidence of a stage along into the next one.
@@ -303,7 +333,7 @@ impl<'a> Judge<'a> {
         }
         for index in 0..self.ruled_out.len() {
             let (base_rate, _) = self.base_rate(&self.spec.guardrails[index]);
-            let (margin, low) = self.seconds_alone(base_rate, flow);
+            let (margin, low) = self.seconds_alone(index, base_rate, flow);
             let part = |alone: Option<f64>| alone.map_or(0.0, |alone| seconds / alone);
             self.ruled_out[index].0 += part(margin);
             self.ruled_out[index].1 += part(low);

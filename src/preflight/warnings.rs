@@ -3,7 +3,7 @@
 use super::{Preflight, StageForecast, long, percent, words};
 use crate::domain::{
     experiment::{ExperimentKind, ExperimentSpec},
-    guardrail::Limit,
+    guardrail::{GuardrailSpec, Limit},
 };
 
 /// Where a design will not see what it is to see, and where it cannot end.
@@ -87,7 +87,8 @@ fn late(stage: &StageForecast, warnings: &mut Vec<String>) {
 /// Control's own rate against absolute limits.
 fn exceeded(spec: &ExperimentSpec, found: &Preflight, warnings: &mut Vec<String>) {
     let Some(stage) = found.stages.first() else { return };
-    for (guardrail, forecast) in spec.guardrails.iter().zip(&stage.guardrails) {
+    let foreseen = |guardrail: &&GuardrailSpec| !matches!(guardrail.limit, Limit::MaxExcess(_));
+    for (guardrail, forecast) in spec.guardrails.iter().filter(foreseen).zip(&stage.guardrails) {
         if let Limit::MaxRate(limit) = guardrail.limit
             && forecast.base_rate >= limit
         {

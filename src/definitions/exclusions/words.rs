@@ -1,14 +1,14 @@
 //! The same in sentences.
 
-use super::{Place, Range};
+use super::{Entrant, Place, Range};
 use crate::domain::{allocation::Holdout, experiment::ExperimentSpec};
 
 /// Who excludes whom and why; nothing for an experiment that meets nobody and has everyone.
 pub(super) fn explained(
-    group: &[&ExperimentSpec],
+    group: &[Entrant<'_>],
     places: &[Place],
     deployed: Range,
-    everywhere: &[&ExperimentSpec],
+    everywhere: &[Entrant<'_>],
     holdout: Option<&Holdout>,
 ) -> Vec<String> {
     let mut sentences = Vec::new();
@@ -44,8 +44,8 @@ pub(super) fn explained(
                 before.join(" and ")
             ));
         }
-        if spec.enrolled_share() < 1.0 {
-            why.push(format!("enrols {}", percent(spec.enrolled_share())));
+        if spec.enrolled < 1.0 {
+            why.push(format!("enrols {}", percent(spec.enrolled)));
         }
         if why.is_empty() && holdout.is_none() {
             if group.len() > 1 {
@@ -78,20 +78,20 @@ pub(super) fn explained(
 }
 
 /// What is probably not meant.
-pub(super) fn warnings(group: &[&ExperimentSpec], places: &[Place]) -> Vec<String> {
+pub(super) fn warnings(group: &[Entrant<'_>], places: &[Place]) -> Vec<String> {
     let mut warnings = Vec::new();
     for (index, (spec, place)) in group.iter().zip(places).enumerate() {
         let id = &spec.id;
         if place.gets.at_most <= 1e-9 {
             let all = group[..index].iter().find(|earlier| {
-                earlier.audience.is_none() && earlier.layer.is_none() && earlier.enrolled_share() >= 1.0
+                earlier.audience.is_none() && earlier.layer.is_none() && earlier.enrolled >= 1.0
             });
             warnings.push(match all {
                 Some(earlier) => format!(
                     "`{id}` gets no traffic: `{}` comes before it and takes every unit",
                     earlier.id
                 ),
-                None if spec.enrolled_share() <= 0.0 => format!("`{id}` gets no traffic: it enrols nobody"),
+                None if spec.enrolled <= 0.0 => format!("`{id}` gets no traffic: it enrols nobody"),
                 None => format!("`{id}` gets no traffic: those before it take every unit"),
             });
         }
@@ -128,7 +128,7 @@ fn meets(earlier: &ExperimentSpec, later: &ExperimentSpec) -> bool {
 }
 
 /// Whom the slots of a layer exclude, on this prompt and on others.
-fn others_of_layer(spec: &ExperimentSpec, everywhere: &[&ExperimentSpec]) -> String {
+fn others_of_layer(spec: &ExperimentSpec, everywhere: &[Entrant<'_>]) -> String {
     let Some(layer) = &spec.layer else {
         return String::new();
     };

@@ -49,8 +49,8 @@ pub struct Shift {
 /// What becomes of an experiment's units; none where nothing moves.
 pub(super) fn shift(was: Option<&Experiment>, now: &Experiment) -> Option<Shift> {
     let splitting = |experiment: &&Experiment| experiment.state.splits();
-    let before = was.filter(splitting).map(|was| was.spec.as_ref());
-    let after = Some(now).filter(splitting).map(|now| now.spec.as_ref());
+    let before = was.filter(splitting);
+    let after = Some(now).filter(splitting);
     match (before, after) {
         (None, None) => None,
         (Some(before), Some(after)) => {
@@ -67,20 +67,21 @@ pub(super) fn shift(was: Option<&Experiment>, now: &Experiment) -> Option<Shift>
     }
 }
 
-fn between(before: &ExperimentSpec, after: &ExperimentSpec) -> Shift {
-    let (from, to) = (region(before), region(after));
+fn between(was: &Experiment, now: &Experiment) -> Shift {
+    let (from, to) = (region(was), region(now));
+    let (before, after): (&ExperimentSpec, &ExperimentSpec) = (&was.spec, &now.spec);
     let same_draw = before.unit == after.unit && before.salt() == after.salt();
     let both = if same_draw {
         common_slots(before.layer.as_ref(), after.layer.as_ref())
-            * before.enrolled_share().min(after.enrolled_share())
+            * was.enrolled_share().min(now.enrolled_share())
     } else {
         from * to
     };
     let keep = if same_draw {
-        stay(&named(before), &named(after))
+        stay(&named(was), &named(now))
     } else {
         // Drawn anew: who has the same variant has it by chance.
-        let (old, new) = (shares(before), shares(after));
+        let (old, new) = (shares(was), shares(now));
         old.iter().map(|(name, share)| share * share_of(&new, name)).sum()
     };
     let unknown = if before.audience != after.audience {
@@ -90,7 +91,7 @@ fn between(before: &ExperimentSpec, after: &ExperimentSpec) -> Shift {
     } else {
         None
     };
-    let (old, new) = (shares(before), shares(after));
+    let (old, new) = (shares(was), shares(now));
     let mut variants: Vec<ArmShift> = after
         .variants
         .iter()
@@ -130,22 +131,23 @@ fn between(before: &ExperimentSpec, after: &ExperimentSpec) -> Shift {
 }
 
 /// A start or an end.
-fn at_an_end(spec: &ExperimentSpec, starts: bool) -> Shift {
-    let enrolled = region(spec);
+fn at_an_end(experiment: &Experiment, starts: bool) -> Shift {
+    let enrolled = region(experiment);
     let side = |share: f64| if starts { (0.0, share) } else { (share, 0.0) };
     let (enrolled_from, enrolled_to) = side(enrolled);
-    let variants = shares(spec)
-        .into_iter()
-        .zip(&spec.variants)
-        .map(|((_, share), variant)| {
-            let (from, to) = side(share);
-            ArmShift {
-                variant: variant.name.clone(),
-                from,
-                to,
-                version: None,
-            }
-        });
+    let variants =
+        shares(experiment)
+            .into_iter()
+            .zip(&experiment.spec.variants)
+            .map(|((_, share), variant)| {
+                let (from, to) = side(share);
+                ArmShift {
+                    variant: variant.name.clone(),
+                    from,
+                    to,
+                    version: None,
+                }
+            });
     Shift {
         enrolled_from,
         enrolled_to,
@@ -159,8 +161,9 @@ fn at_an_end(spec: &ExperimentSpec, starts: bool) -> Shift {
 }
 
 /// The share of the audience that an experiment can have.
-fn region(spec: &ExperimentSpec) -> f64 {
-    common_slots(spec.layer.as_ref(), spec.layer.as_ref()) * spec.enrolled_share()
+fn region(experiment: &Experiment) -> f64 {
+    let layer = experiment.spec.layer.as_ref();
+    common_slots(layer, layer) * experiment.enrolled_share()
 }
 
 /// The share of units that is in the slots of both; no layer has all of them, and two layers are drawn apart.
@@ -176,13 +179,16 @@ fn common_slots(a: Option<&LayerSlots>, b: Option<&LayerSlots>) -> f64 {
     }
 }
 
-fn named(spec: &ExperimentSpec) -> Vec<(&str, f64)> {
-    let names = spec.variants.iter().map(|variant| variant.name.as_str());
-    names.zip(spec.weights()).collect()
+fn named(experiment: &Experiment) -> Vec<(&str, f64)> {
+    let variants = experiment.spec.variants.iter();
+    variants
+        .map(|variant| variant.name.as_str())
+        .zip(experiment.weights())
+        .collect()
 }
 
-fn shares(spec: &ExperimentSpec) -> Vec<(&str, f64)> {
-    let named = named(spec);
+fn shares(experiment: &Experiment) -> Vec<(&str, f64)> {
+    let named = named(experiment);
     let sum: f64 = named.iter().map(|(_, weight)| weight).sum();
     named
         .into_iter()
