@@ -165,6 +165,8 @@ pub fn start(settings: Settings) -> Result<Running, StartError> {
         ));
     })?;
 
+    let assess = judged::assessor(collector.clone(), clock.clone());
+    plane.witness_ends(judged::witness(collector.clone(), Arc::clone(&assess)));
     let state = ControlState {
         plane: Arc::clone(&plane),
         collector: collector.clone(),
@@ -172,7 +174,7 @@ pub fn start(settings: Settings) -> Result<Running, StartError> {
         clock: clock.clone(),
         metrics: Arc::clone(&metrics),
         table: Arc::clone(&table),
-        assess: judged::assessor(collector.clone(), clock.clone()),
+        assess,
     };
     let watched = settings.watch.then(|| {
         (
@@ -197,8 +199,16 @@ pub fn start(settings: Settings) -> Result<Running, StartError> {
         });
     })?;
 
+    let patience = settings.patience;
     let replica = format!("{}@{}", std::process::id(), addresses.0);
-    let guard = Watch::new(plane, collector.clone(), clock, metrics.time_to_freeze(), replica);
+    let guard = Watch::new(
+        plane,
+        collector.clone(),
+        clock,
+        metrics.time_to_freeze(),
+        replica,
+        patience,
+    );
     let changes = collector.subscribe_bad();
     let guardrails = spawn("serin-guardrails", move || {
         guard_runtime.block_on(async move {

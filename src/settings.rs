@@ -15,6 +15,7 @@ use crate::{
         allocation::Holdout,
         duration_text,
         id::{Environment, LayerName},
+        rollout::Patience,
     },
 };
 use std::{
@@ -44,6 +45,8 @@ pub struct Settings {
     pub watch: bool,
     /// How outcomes are taken.
     pub outcomes: Outcomes,
+    /// How long silence is borne.
+    pub patience: Patience,
     /// Units kept out of every experiment; absent: none.
     pub holdout: Option<Holdout>,
 }
@@ -167,6 +170,7 @@ fn resolve(mut root: Table<'_>, report: &Report) -> Option<Settings> {
         timeseries_days: u32::try_from(whole(&mut section, "timeseries_days", 90, 1..=3_650)).unwrap_or(90),
     };
     section.finish();
+    let patience = patience(root.section("guardrails"), report);
     let holdout = root.optional("holdout").and_then(|field| holdout(&field));
     root.finish();
     Some(Settings {
@@ -177,6 +181,7 @@ fn resolve(mut root: Table<'_>, report: &Report) -> Option<Settings> {
         definitions: DefinitionDirs { prompts, experiments },
         watch,
         outcomes,
+        patience,
         holdout,
     })
 }
@@ -234,6 +239,32 @@ fn auth(mut section: Table<'_>) {
         );
     }
     section.finish();
+}
+
+fn patience(mut section: Table<'_>, report: &Report) -> Patience {
+    let default = Patience::default();
+    let least = SECOND..=7 * DAY;
+    let patience = Patience {
+        hold_after: duration(
+            &mut section,
+            "hold_without_data",
+            default.hold_after,
+            least.clone(),
+        ),
+        freeze_after: duration(&mut section, "freeze_without_data", default.freeze_after, least),
+    };
+    if patience.freeze_after <= patience.hold_after {
+        report.add(
+            section.path_of("freeze_without_data"),
+            format_args!(
+                "must be longer than `hold_without_data` ({}), found {}",
+                duration_text::format(patience.hold_after),
+                duration_text::format(patience.freeze_after)
+            ),
+        );
+    }
+    section.finish();
+    patience
 }
 
 fn holdout(field: &Field<'_>) -> Option<Holdout> {

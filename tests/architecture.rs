@@ -23,7 +23,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("report", &["collector", "control_plane", "domain", "stats"]),
     (
         "guardrails",
-        &["clock", "collector", "control_plane", "domain", "stats"],
+        &["clock", "collector", "control_plane", "domain", "report", "stats"],
     ),
     ("preflight", &["domain", "stats"]),
     ("definitions", &["control_plane", "domain"]),

@@ -92,6 +92,7 @@ fn guardrail(metric: &str, above: Option<f64>, limit: Limit, settle_s: u64) -> G
         metric: MetricName::new(metric).unwrap(),
         above,
         limit,
+        margin: None,
         on_breach: None,
         settle: Duration::from_secs(settle_s),
     }
@@ -135,6 +136,8 @@ fn experiment(key: u32, state: State, epochs: u32, since_epoch: u32) -> Experime
         overrides: std::collections::BTreeMap::new(),
         segments: std::collections::BTreeMap::new(),
         min_units: None,
+        revert: Default::default(),
+        drain_for: None,
     };
     let key_of = |name: &str| {
         let place = METRICS.iter().position(|known| *known == name).unwrap();
@@ -156,6 +159,7 @@ fn experiment(key: u32, state: State, epochs: u32, since_epoch: u32) -> Experime
                 since: began(epoch),
                 revision: Revision(u64::from(epoch)),
                 state: State::Running,
+                stage: 0,
                 control: ArmIndex(0),
                 shares: Vec::new(),
             })
@@ -164,13 +168,15 @@ fn experiment(key: u32, state: State, epochs: u32, since_epoch: u32) -> Experime
         started: Some(Revision(1)),
         freeze: None,
         hold: None,
-        held_by_guardrail: false,
+        progress: None,
+        conclusion: None,
         alerted: Vec::new(),
-        evidence: Some(EvidenceClock {
-            since_epoch: Epoch(since_epoch),
-            since: began(since_epoch),
-            block_s: 60,
-        }),
+        evidence: Some(EvidenceClock::begun(
+            (Epoch(since_epoch), began(since_epoch)),
+            0.01,
+            (0, 1),
+            Duration::from_secs(32 * 60),
+        )),
         created_at: at(0),
         changed_at: at(0),
         revision: Revision(1),

@@ -13,7 +13,7 @@ use serin::{
     domain::{
         command::{Command, Origin},
         event::Event,
-        experiment::{FreezeCause, State},
+        experiment::{FreezeCause, HoldCause, State},
         id::{Epoch, Revision},
     },
 };
@@ -189,6 +189,7 @@ fn hold_keeps_the_split_and_promote_deploys_the_candidate() {
         &world,
         Command::HoldExperiment {
             id: id("e"),
+            cause: HoldCause::Manual,
             breach: None,
         },
     )
@@ -222,7 +223,13 @@ fn resuming_what_a_guardrail_held_starts_the_evidence_afresh() {
         "evidence_since": "2026-12-01T00:00:00Z", "crossed_at": "2026-12-01T00:00:00Z",
     });
     let breach = Some(Box::new(serde_json::from_value(breach).unwrap()));
-    step(&world, Command::HoldExperiment { id: id("e"), breach }).unwrap();
+    let (id_of, cause) = (id("e"), HoldCause::Guardrail);
+    let hold = Command::HoldExperiment {
+        id: id_of,
+        cause,
+        breach,
+    };
+    step(&world, hold).unwrap();
     step(&world, Command::ResumeExperiment(id("e"))).unwrap();
     let view = world.plane.view();
     let experiment = &view.catalog.experiments["e"];
@@ -470,7 +477,7 @@ fn the_same_log_gives_the_same_catalog_through_its_stored_form() {
     let folded = Catalog::fold(&entries);
     for entry in &mut entries {
         let stored = entry.event.to_stored().unwrap();
-        assert!(stored.contains("\"v\":1"), "{stored}");
+        assert!(stored.contains("\"v\":2"), "{stored}");
         entry.event = Event::from_stored(&stored).unwrap();
     }
     assert_eq!(format!("{:?}", Catalog::fold(&entries)), format!("{folded:?}"));

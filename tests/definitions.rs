@@ -1209,7 +1209,7 @@ fn the_sample_configuration_loads() {
         .map(|e| e.spec.id.as_str())
         .collect();
     assert_eq!(ids, ["support_reply_tone", "ticket_summary_canary"]);
-    assert_eq!(definitions.experiments[1].spec.weights(), [0.95, 0.05]);
+    assert_eq!(definitions.experiments[1].spec.weights(0), [0.95, 0.05]);
 }
 
 /// Every way in which files change in practice is announced; each wait ends with the announcement.

@@ -22,7 +22,11 @@ fn entry(revision: u64) -> Recorded {
         at: now(),
         actor: "tést".to_owned(),
         reason: "because \"quoted\"".to_owned(),
-        event: Event::ExperimentStopped { id: id("e") },
+        event: Event::ExperimentStopped {
+            id: id("e"),
+            conclusion: None,
+            results: None,
+        },
     }
 }
 

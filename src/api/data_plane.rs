@@ -18,9 +18,10 @@ use crate::{
         id::{Epoch, PromptKey},
     },
     routing::{
-        answer::Reason,
+        answer::{Cause, Reason},
         assign::{Assignment, assign, walk},
-        explain::Recorder,
+        drain,
+        explain::{NoObserver, Observer, Recorder},
         live::LiveTable,
         receipt::{Receipt, ReceiptText},
         table::{NoRoute, Route, RoutingTable},
@@ -38,6 +39,9 @@ use tokio::time::Instant;
 
 /// The largest body of a decision.
 pub const DECIDE_BODY_BYTES: usize = 65_536;
+
+/// Where a decision asked with GET brings the receipt of its conversation; its query parameters are the context.
+const RECEIPT_HEADER: &str = "x-serin-receipt";
 
 /// The handler of the data plane; clones share it.
 #[derive(Debug, Clone)]
@@ -92,7 +96,10 @@ impl Handler for DataPlane {
             "/readyz" => readable(&request).and_then(|()| parts.ready()),
             path => match path.strip_prefix("/v1/decide/") {
                 Some(prompt) => {
-                    readable(&request).and_then(|()| parts.decide_asked(prompt, request.uri().query()))
+                    let receipt = request.headers().get(RECEIPT_HEADER);
+                    let receipt = receipt.and_then(|receipt| receipt.to_str().ok());
+                    readable(&request)
+                        .and_then(|()| parts.decide_asked(prompt, request.uri().query(), receipt))
                 }
                 None => Err(Problem::new(
                     StatusCode::NOT_FOUND,
@@ -123,6 +130,7 @@ type Answered = Result<Response<Body>, Refused>;
 #[derive(Clone, Copy)]
 struct Asked<'a> {
     environment: Option<&'a str>,
+    receipt: Option<&'a str>,
     content: bool,
     explain: bool,
     expose: bool,
@@ -140,6 +148,7 @@ impl Parts {
                 .environment
                 .as_ref()
                 .map(|environment| environment.0.as_ref()),
+            receipt: request.receipt.as_ref().map(|receipt| receipt.0.as_ref()),
             content: request.content,
             explain: request.explain,
             expose: request.expose,
@@ -182,7 +191,7 @@ impl Parts {
         }
     }
 
-    fn decide_asked(&self, prompt: &str, query: Option<&str>) -> Answered {
+    fn decide_asked(&self, prompt: &str, query: Option<&str>, receipt: Option<&str>) -> Answered {
         let began = timed();
         let prompt = percent_decode_str(prompt)
             .decode_utf8()
@@ -191,6 +200,7 @@ impl Parts {
         let context = Attributes::new(pairs.map(|(name, value)| (name, Value::Text(value))).collect());
         let asked = Asked {
             environment: None,
+            receipt,
             content: false,
             explain: false,
             expose: true,
@@ -220,10 +230,12 @@ impl Parts {
         let assignment = if asked.explain {
             let mut recorder = Recorder::default();
             let assignment = walk(route, context, &mut recorder);
+            let assignment = self.kept(table, assignment, context, asked, &mut recorder);
             steps = Some(recorder.steps);
             assignment
         } else {
-            assign(route, context)
+            let assignment = assign(route, context);
+            self.kept(table, assignment, context, asked, &mut NoObserver)
         };
         let receipt = if asked.expose {
             self.receipt(table, &assignment, context)
@@ -254,6 +266,23 @@ impl Parts {
         body.push(b'}');
         self.record(route, &assignment, asked.expose, began);
         Ok(body)
+    }
+
+    /// What a conversation keeps by its receipt while a freeze drains; anything else stays as it was assigned.
+    #[inline]
+    fn kept<'t>(
+        &self,
+        table: &RoutingTable,
+        assignment: Assignment<'t>,
+        context: &Attributes<'_>,
+        asked: Asked<'_>,
+        observer: &mut impl Observer,
+    ) -> Assignment<'t> {
+        let (Some(Cause::Frozen), Some(receipt)) = (assignment.cause, asked.receipt) else {
+            return assignment;
+        };
+        let signed = (&table.receipt_keys, receipt);
+        drain::kept(&assignment, signed, context, self.clock.unix_second(), observer).unwrap_or(assignment)
     }
 
     #[inline]

@@ -36,6 +36,9 @@ pub struct DecideRequest<'a> {
     /// Absent: the server's.
     #[serde(borrow, default)]
     pub environment: Option<Text<'a>>,
+    /// The receipt of an earlier answer of the same conversation, which keeps its version while a freeze drains.
+    #[serde(borrow, default)]
+    pub receipt: Option<Text<'a>>,
     /// Add the version's type, prompt and config.
     #[serde(default)]
     pub content: bool,

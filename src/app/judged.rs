@@ -4,14 +4,18 @@ use crate::{
     api::control_plane::Assess,
     clock::Clock,
     collector::Collector,
+    control_plane::Witness,
     domain::{experiment::Experiment, guardrail::Limit},
     guardrails::{
         assess::{Assessment, assess},
         propose,
     },
-    report::{CandidateStatus, ControlStatus, Figure, GuardrailStatus},
+    report::{CandidateStatus, ControlStatus, Figure, GuardrailStatus, report},
 };
 use std::sync::Arc;
+
+/// The largest results that are written into the log, in bytes of JSON.
+const LARGEST_RESULTS: usize = 256 << 10;
 
 /// Judges guardrails for people: reports, metrics.
 pub(super) fn assessor(collector: Collector, clock: Clock) -> Assess {
@@ -19,15 +23,25 @@ pub(super) fn assessor(collector: Collector, clock: Clock) -> Assess {
         let counts = collector.arm_counts(experiment.key);
         let guard = collector.guard(experiment.key);
         let assessments = assess(experiment, guard.as_ref(), &counts, clock.now(), bounds);
-        assessments
-            .into_iter()
-            .filter_map(|assessment| status(experiment, assessment))
-            .collect()
+        assessments.into_iter().map(status).collect()
     })
 }
 
-fn status(experiment: &Experiment, assessment: Assessment) -> Option<GuardrailStatus> {
-    let guardrail = experiment.spec.guardrails.get(assessment.index)?;
+/// How the results of an experiment are when it ends, for the log to keep: without the breakdown by segment, which can be
+/// larger than everything else in the log together.
+pub(super) fn witness(collector: Collector, assess: Assess) -> Witness {
+    Box::new(move |experiment, revision, now| {
+        let counts = collector.arm_counts(experiment.key);
+        let guardrails = assess(experiment, true);
+        let mut results = report(experiment, &counts, guardrails, revision, now);
+        results.segments.clear();
+        let results = serde_json::to_value(&results).ok()?;
+        (results.to_string().len() <= LARGEST_RESULTS).then_some(results)
+    })
+}
+
+fn status(assessment: Assessment) -> GuardrailStatus {
+    let guardrail = &assessment.guardrail;
     let rate = |rate: Option<f64>| {
         rate.map_or_else(|| Figure::undefined("no outcomes of this metric"), Figure::Known)
     };
@@ -43,7 +57,8 @@ fn status(experiment: &Experiment, assessment: Assessment) -> Option<GuardrailSt
             },
         ),
     };
-    Some(GuardrailStatus {
+    GuardrailStatus {
+        on_breach: propose::action(&assessment),
         metric: guardrail.metric.clone(),
         limit: guardrail.limit,
         above: guardrail.above,
@@ -53,7 +68,6 @@ fn status(experiment: &Experiment, assessment: Assessment) -> Option<GuardrailSt
             bad_units: assessment.control.bad_units,
             rate: rate(assessment.control.rate),
         },
-        on_breach: propose::action(experiment, &assessment),
         name: assessment.name,
         candidate: CandidateStatus {
             variant: assessment.candidate.variant,
@@ -61,5 +75,5 @@ fn status(experiment: &Experiment, assessment: Assessment) -> Option<GuardrailSt
             rate: rate(assessment.candidate.rate),
         },
         ratio_ci,
-    })
+    }
 }

@@ -41,7 +41,10 @@ pub(super) fn sentences(experiment: &str, freeze: &Value, control: &str) -> Vec<
             since,
             waited_for,
         }) => vec![
-            format!("Frozen on {at} at the deadline of stage {} (revision {revision}).", stage + 1),
+            format!(
+                "Frozen on {at} at the deadline of stage {} (revision {revision}).",
+                stage + 1
+            ),
             format!(
                 "It began on {} and {}: {reason}.",
                 moment(since),
@@ -203,8 +206,7 @@ mod tests {
             told[0],
             "Frozen on 2026-12-01 10:00:05 UTC by hand (api, revision 4): odd answers."
         );
-        let newer =
-            json!({"revision": 4, "at": "x", "actor": "fleet", "reason": "r", "cause": {"odd": 600}});
+        let newer = json!({"revision": 4, "at": "x", "actor": "fleet", "reason": "r", "cause": {"odd": 600}});
         let told = sentences("tone", &newer, "control").join("\n");
         assert!(
             told.contains("by fleet (revision 4): r.\nCause: {\"odd\":600}."),

@@ -143,8 +143,14 @@ mod tests {
         assert_eq!(admit((7, 9), &[5, 3]), some(&[5]));
         assert_eq!(admit((7, 9 + RUN), &[1]), Novelty::All);
         assert_eq!(admit((8, 9), &[1]), Novelty::All);
-        let mut again = |receipt| seen.reports_again(&outcome(Some(receipt), None, &[9]), &journal).unwrap();
-        assert_eq!([(7, 9), (8, 9), (7, 10), (8, 9 + RUN)].map(&mut again), [true, true, false, false]);
+        let mut again = |receipt| {
+            seen.reports_again(&outcome(Some(receipt), None, &[9]), &journal)
+                .unwrap()
+        };
+        assert_eq!(
+            [(7, 9), (8, 9), (7, 10), (8, 9 + RUN)].map(&mut again),
+            [true, true, false, false]
+        );
         assert!(!seen.reports_again(&outcome(None, None, &[1]), &journal).unwrap());
     }
 

@@ -48,7 +48,11 @@ impl Groups {
     }
 
     fn encode(&self, out: &mut Writer<'_>) {
-        let filled = || (0_u8..).zip(&self.0).filter(|(_, of)| **of != Reported::default());
+        let filled = || {
+            (0_u8..)
+                .zip(&self.0)
+                .filter(|(_, of)| **of != Reported::default())
+        };
         out.u8(filled().count() as u8);
         for (group, of) in filled() {
             out.u8(group);
@@ -82,6 +86,8 @@ pub struct Reporting {
     pub last_outcome: u32,
     /// The first request since the last outcome.
     pub unreported_since: u32,
+    /// How many there were since then.
+    pub unreported: u32,
     settled: Groups,
     /// By the number of the minute, even and odd ones.
     young: [(u32, Groups); YOUNG],
@@ -101,6 +107,7 @@ impl Reporting {
         if self.unreported_since == 0 {
             self.unreported_since = now;
         }
+        self.unreported = self.unreported.saturating_add(1);
         let sum = self.minute(now, now).at(group(unit_hash));
         sum.requests = sum.requests.saturating_add(1);
     }
@@ -126,6 +133,7 @@ impl Reporting {
     pub fn heard(&mut self, now: u32) {
         self.last_outcome = self.last_outcome.max(now);
         self.unreported_since = 0;
+        self.unreported = 0;
     }
 
     /// Where requests decided at `second` are counted, once what has become old enough is put away.
@@ -178,9 +186,17 @@ impl Reporting {
         self.last_request = self.last_request.max(other.last_request);
         self.last_outcome = self.last_outcome.max(other.last_outcome);
         let last = self.last_outcome;
-        let waiting = [self.unreported_since, other.unreported_since];
-        let waiting = waiting.into_iter().filter(|since| *since > last).min();
-        self.unreported_since = waiting.unwrap_or(0);
+        let waiting = [self.waiting_after(last), other.waiting_after(last)];
+        self.unreported_since = waiting
+            .iter()
+            .flatten()
+            .map(|(since, _)| *since)
+            .min()
+            .unwrap_or(0);
+        self.unreported = waiting
+            .iter()
+            .flatten()
+            .fold(0, |sum, (_, n)| sum.saturating_add(*n));
         self.settled.add(&other.settled);
         for (minute, groups) in &other.young {
             let place = *minute as usize % YOUNG;
@@ -202,9 +218,19 @@ impl Reporting {
         }
     }
 
+    /// The requests that wait, when the last outcome of all came at `last`: since when, and how many.
+    fn waiting_after(&self, last: u32) -> Option<(u32, u32)> {
+        (self.unreported_since > last).then_some((self.unreported_since, self.unreported))
+    }
+
     pub(super) fn encode(&self, out: &mut Writer<'_>) {
-        for second in [self.last_request, self.last_outcome, self.unreported_since] {
-            out.u32(second);
+        for number in [
+            self.last_request,
+            self.last_outcome,
+            self.unreported_since,
+            self.unreported,
+        ] {
+            out.u32(number);
         }
         self.settled.encode(out);
         for (minute, groups) in &self.young {
@@ -222,6 +248,7 @@ impl Reporting {
             last_request: reader.u32()?,
             last_outcome: reader.u32()?,
             unreported_since: reader.u32()?,
+            unreported: reader.u32()?,
             settled: Groups::read(reader)?,
             ..Self::default()
         };
@@ -260,7 +287,10 @@ mod tests {
         for n in 0..100_u32 {
             reporting.request(6_000 + n, mix(u64::from(n)));
         }
-        assert!(reporting.judged(6_119).is_empty(), "the first minute ends at 6060");
+        assert!(
+            reporting.judged(6_119).is_empty(),
+            "the first minute ends at 6060"
+        );
         assert_eq!(total(&reporting.judged(6_120)), (60, 0));
         for n in 0..30 {
             reporting.report(6_110, 6_000 + n, mix(u64::from(n)), true);
@@ -270,7 +300,10 @@ mod tests {
         reporting.report(9_000, 6_031, mix(31), true);
         reporting.request(9_000, mix(1));
         assert_eq!(total(&reporting.judged(9_000)), (100, 31));
-        assert_eq!(reporting.judged(9_000).iter().map(|of| of.requests).max(), Some(4));
+        assert_eq!(
+            reporting.judged(9_000).iter().map(|of| of.requests).max(),
+            Some(4)
+        );
     }
 
     #[test]
@@ -278,14 +311,19 @@ mod tests {
         let mut reporting = Reporting::default();
         reporting.request(100, 1);
         reporting.request(105, 2);
-        assert_eq!(reporting.unreported_since, 100);
+        assert_eq!((reporting.unreported_since, reporting.unreported), (100, 2));
         reporting.heard(110);
         assert_eq!((reporting.unreported_since, reporting.last_outcome), (0, 110));
+        assert_eq!(reporting.unreported, 0);
         reporting.request(300, 1);
         let mut other = Reporting::default();
         other.request(90, 1);
         reporting.merge(&other);
-        assert_eq!(reporting.unreported_since, 300, "what came after 90 was reported at 110");
+        assert_eq!(
+            (reporting.unreported_since, reporting.unreported),
+            (300, 1),
+            "what came after 90 was reported at 110"
+        );
     }
 
     #[test]
@@ -295,7 +333,10 @@ mod tests {
         for n in 0..99 {
             reporting.report(1_000 + n % 2, 1_000, 7, true);
         }
-        assert_eq!((reporting.delay_p99_s(99), reporting.delay_p99_s(100)), (Some(1), None));
+        assert_eq!(
+            (reporting.delay_p99_s(99), reporting.delay_p99_s(100)),
+            (Some(1), None)
+        );
         for delay in [3, 4, 5] {
             reporting.report(1_000 + delay, 1_000, 7, true);
         }

@@ -118,7 +118,12 @@ impl Counts {
         let known = self.dirty.chunks.len();
         entry.exposures(|experiment, epoch, arm, units| {
             let counts = self.experiments.entry(experiment).or_default();
-            counts.expose((seq, now, moment), (experiment, epoch, arm), units, &mut self.dirty);
+            counts.expose(
+                (seq, now, moment),
+                (experiment, epoch, arm),
+                units,
+                &mut self.dirty,
+            );
         })?;
         entry.outcomes(|outcome| {
             let counts = self.experiments.entry(outcome.experiment).or_default();

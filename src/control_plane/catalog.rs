@@ -112,7 +112,9 @@ impl Catalog {
                 experiment.conclusion = None;
                 go_on(experiment, pinned, entry, Begin::Stage(0));
             }),
-            Event::ExperimentHeld { id, cause, breach } => self.change(entry, id, |experiment| {
+            Event::ExperimentHeld {
+                id, cause, breach, ..
+            } => self.change(entry, id, |experiment| {
                 let asked = if breach.is_some() {
                     HoldCause::Guardrail
                 } else {
@@ -144,7 +146,10 @@ impl Catalog {
                 experiment.hold = None;
                 experiment.progress = Some(Progress::begun(*stage, at));
                 begin_epoch(experiment, entry);
-                let (place, span) = (staged(&experiment.spec, *stage), span(&experiment.spec, *stage, at));
+                let (place, span) = (
+                    staged(&experiment.spec, *stage),
+                    span(&experiment.spec, *stage, at),
+                );
                 if let Some(clock) = &mut experiment.evidence {
                     clock.enter(at, place, span);
                 }
@@ -176,7 +181,12 @@ impl Catalog {
                 results,
             } => self.change(entry, id, |experiment| {
                 experiment.state = State::Stopped;
-                conclude(experiment, entry, conclusion.unwrap_or(Conclusion::Inconclusive), results);
+                conclude(
+                    experiment,
+                    entry,
+                    conclusion.unwrap_or(Conclusion::Inconclusive),
+                    results,
+                );
             }),
             Event::ExperimentPromoted { id, results, .. } => self.change(entry, id, |experiment| {
                 experiment.state = State::Promoted;

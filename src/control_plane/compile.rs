@@ -12,6 +12,7 @@ use crate::{
     routing::{
         answer::{Answer, content_of},
         audience::CompiledAudience,
+        drain::Drain,
         hash::{self, ExperimentSeeds},
         profile::ProfileRule,
         receipt::ReceiptKeys,
@@ -233,6 +234,17 @@ impl Prompts<'_> {
         } else {
             None
         };
+        let drain = match (experiment.state, spec.drains_for()) {
+            (State::Frozen, Some(drained)) => Some(Box::new(Drain {
+                before: experiment.epoch(),
+                for_s: i64::try_from(drained.as_secs()).unwrap_or(i64::MAX),
+                answers: answers
+                    .iter()
+                    .map(|(_, arm, _, answer)| (*arm, answer.clone()))
+                    .collect(),
+            })),
+            _ => None,
+        };
         let audience = match &spec.audience {
             None => None,
             Some(source) => Some(match self.known.audiences.get(source) {
@@ -276,6 +288,7 @@ impl Prompts<'_> {
             overrides,
             deployed: not_decided,
             frozen,
+            drain,
             audience_errors: self
                 .known
                 .errors

@@ -12,7 +12,8 @@ use crate::{
     domain::{
         Timestamp,
         command::{Command, Origin},
-        event::Recorded,
+        event::{Event, Recorded},
+        experiment::Experiment,
         id::{Environment, PromptName, Revision},
     },
     routing::live::LiveTable,
@@ -83,6 +84,9 @@ pub struct View {
 /// Is told of every view before its table is swapped in, so that outcomes of its decisions are understood.
 pub type Subscriber = Box<dyn Fn(&View) + Send + Sync>;
 
+/// Says how the results of an experiment are at the moment it ends; none when nobody can.
+pub type Witness = Box<dyn Fn(&Experiment, Revision, Timestamp) -> Option<serde_json::Value> + Send + Sync>;
+
 struct Writer {
     log: Box<dyn ControlLog>,
     /// Folded from the log alone.
@@ -90,6 +94,8 @@ struct Writer {
     /// Freezes that the store did not take; they hold here at once and are appended when it is back.
     unrecorded: Vec<(Origin, Command)>,
     subscribers: Vec<Subscriber>,
+    /// Asked for the results of whatever ends, so that the log keeps them as they were.
+    witness: Option<Witness>,
 }
 
 /// The single writer of the control log and the publisher of the routing table.
@@ -140,6 +146,7 @@ impl ControlPlane {
                 recorded,
                 unrecorded: Vec::new(),
                 subscribers: Vec::new(),
+                witness: None,
             }),
             view: ArcSwap::from_pointee(view),
             table,
@@ -156,6 +163,11 @@ impl ControlPlane {
         let mut writer = self.writer.lock();
         subscriber(&self.view());
         writer.subscribers.push(subscriber);
+    }
+
+    /// Has the results of every experiment that ends from now on written down with its end.
+    pub fn witness_ends(&self, witness: Witness) {
+        self.writer.lock().witness = Some(witness);
     }
 
     /// The catalog in force and what is wrong with it.
@@ -290,7 +302,12 @@ impl ControlPlane {
     ) -> Result<(Submitted, Option<Vec<PromptName>>), SubmitAllError> {
         // Another process may have appended: fold what it wrote and decide again.
         loop {
-            let planned = plan(&writer.recorded, commands, self.clock.now());
+            let planned = plan(
+                &writer.recorded,
+                commands,
+                self.clock.now(),
+                writer.witness.as_ref(),
+            );
             let (entries, catalog) = planned.map_err(SubmitAllError::Rejected)?;
             if entries.is_empty() {
                 let submitted = Submitted {
@@ -388,7 +405,7 @@ pub fn rehearse(
     commands: &[(Origin, Command)],
     now: Timestamp,
 ) -> Result<Vec<Recorded>, Vec<RefusedCommand>> {
-    plan(catalog, commands, now).map(|(entries, _)| entries)
+    plan(catalog, commands, now, None).map(|(entries, _)| entries)
 }
 
 /// Decides a set of commands on a copy of the catalog.
@@ -396,6 +413,7 @@ fn plan(
     catalog: &Catalog,
     commands: &[(Origin, Command)],
     now: Timestamp,
+    witness: Option<&Witness>,
 ) -> Result<(Vec<Recorded>, Catalog), Vec<RefusedCommand>> {
     let mut catalog = catalog.clone();
     let mut entries = Vec::new();
@@ -407,7 +425,8 @@ fn plan(
             let (origin, command) = &commands[index];
             match decide(&catalog, command, now) {
                 Ok(events) => {
-                    for event in events {
+                    for mut event in events {
+                        bear_witness(&mut event, &catalog, witness, now);
                         let Origin { actor, reason } = origin.clone();
                         let entry = Recorded {
                             revision: Revision(catalog.revision.0 + 1),
@@ -430,5 +449,19 @@ fn plan(
             return Err(refused);
         }
         waiting = refused.into_iter().map(|refused| refused.index).collect();
+    }
+}
+
+/// Adds the results as they are to the end of an experiment that has begun.
+fn bear_witness(event: &mut Event, catalog: &Catalog, witness: Option<&Witness>, now: Timestamp) {
+    let (Event::ExperimentStopped { id, results, .. } | Event::ExperimentPromoted { id, results, .. }) =
+        event
+    else {
+        return;
+    };
+    if let (Some(witness), Some(experiment)) = (witness, catalog.experiments.get(id))
+        && experiment.started.is_some()
+    {
+        *results = witness(experiment, catalog.revision, now);
     }
 }

@@ -237,12 +237,17 @@ fn guarded_metric(
     if is_missing != matches!(guardrail.limit, Limit::MaxExcess(_)) {
         found.add(
             at("metric"),
-            format_args!("`{OUTCOME_MISSING}` and `max_excess` go together: one is for nothing else than the other"),
+            format_args!(
+                "`{OUTCOME_MISSING}` and `max_excess` go together: one is for nothing else than the other"
+            ),
         );
     }
     if is_missing {
         if guardrail.above.is_some() {
-            found.add(at("above"), format_args!("`{name}` is a rate already; leave `above` out"));
+            found.add(
+                at("above"),
+                format_args!("`{name}` is a rate already; leave `above` out"),
+            );
         }
         return;
     }
@@ -349,7 +354,10 @@ fn ends(spec: &ExperimentSpec, found: &mut Found) {
     }
     if let Some(drain) = spec.drain_for {
         if spec.revert == Revert::Kill {
-            found.add("drain_for", "is for `revert = \"drain\"`; add that, or leave this out");
+            found.add(
+                "drain_for",
+                "is for `revert = \"drain\"`; add that, or leave this out",
+            );
         } else if drain.is_zero() || drain > LONGEST_SETTLE {
             found.add(
                 "drain_for",

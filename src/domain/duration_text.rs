@@ -71,7 +71,8 @@ pub mod optional {
     /// Text that [`parse`] refuses.
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
         let text = Option::<String>::deserialize(deserializer)?;
-        text.map(|text| parse(&text).map_err(de::Error::custom)).transpose()
+        text.map(|text| parse(&text).map_err(de::Error::custom))
+            .transpose()
     }
 }
 

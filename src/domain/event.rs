@@ -120,6 +120,9 @@ pub enum Event {
         /// Why; absent in old logs: a guardrail with its evidence, else a person.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         cause: Option<HoldCause>,
+        /// What the last stage rests on, when the rollout has come to its end.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        evidence: Option<Box<StageEvidence>>,
         /// The evidence when a guardrail asked.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         breach: Option<Box<Breach>>,

@@ -7,9 +7,7 @@ mod life;
 pub use design::{ExperimentKind, ExperimentSpec, MIN_UNITS, MOST_VARIANTS, Variant, WantedStatus};
 
 pub use evidence_clock::{EvidenceClock, RESTART_BLOCKS};
-pub use life::{
-    Conclusion, ConclusionRecord, FreezeCause, FreezeRecord, Hold, HoldCause, Progress, State,
-};
+pub use life::{Conclusion, ConclusionRecord, FreezeCause, FreezeRecord, Hold, HoldCause, Progress, State};
 
 use super::{
     Timestamp,

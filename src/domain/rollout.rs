@@ -123,3 +123,21 @@ impl Revert {
 
 /// How long a receipt keeps its version after a freeze, where the design says `drain` and not how long.
 pub const DRAIN_FOR: Duration = Duration::from_secs(600);
+
+/// How long silence is borne: an arm is served and nothing is reported of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Patience {
+    /// After this the rollout holds.
+    pub hold_after: Duration,
+    /// After this it freezes.
+    pub freeze_after: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self {
+            hold_after: Duration::from_secs(60),
+            freeze_after: Duration::from_secs(600),
+        }
+    }
+}

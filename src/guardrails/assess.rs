@@ -1,5 +1,6 @@
 //! (guardrail, counts, now) → verdict, with everything it rests on.
 
+use super::silence::{self, Silence};
 use crate::{
     collector::{
         arm_counts::ArmCounts as Counted,
@@ -9,15 +10,18 @@ use crate::{
     domain::{
         Timestamp,
         experiment::{EvidenceClock, Experiment, RESTART_BLOCKS},
-        guardrail::{ALPHA, ArmCounts, GuardrailSpec, LEAST_BAD_UNITS, Limit, Verdict},
-        id::{ArmIndex, Epoch, MetricKey},
+        guardrail::{
+            ALPHA, ArmCounts, GuardrailSpec, LEAST_BAD_UNITS, Limit, MISSING_ALPHA, MISSING_EXCESS,
+            OUTCOME_MISSING, Verdict,
+        },
+        id::{ArmIndex, Epoch, MetricKey, MetricName},
     },
     stats::evidence::{
         self, DEFAULT_POINTS, OddsGrid, RatioConfidence, RelativeStep, absolute_log_e, ratio_confidence,
         relative_log_e,
     },
 };
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 /// Fewer outcomes on either arm than this prove nothing, so they are no pass either.
 pub const LEAST_OUTCOMES: u64 = 30;
@@ -30,8 +34,10 @@ pub type Counts = [((Epoch, ArmIndex), Arc<Counted>)];
 /// One guardrail judged for one candidate arm.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Assessment {
-    /// The guardrail's place in the design.
-    pub index: usize,
+    /// The guardrail.
+    pub guardrail: GuardrailSpec,
+    /// Whether the design has it; silence is watched without being asked to.
+    pub declared: bool,
     /// Its name in metrics and reports: the metric's, with more where two would share it.
     pub name: String,
     /// The answer.
@@ -40,6 +46,8 @@ pub struct Assessment {
     pub log_e: f64,
     /// The logarithm at which it freezes.
     pub log_threshold: f64,
+    /// The chance with which equal arms may bring it or one of those it shares its budget with there.
+    pub alpha: f64,
     /// The same as a gauge: 0 no evidence, 1 freeze.
     pub evidence: f64,
     /// Rate ratios, candidate to control, that the evidence does not rule out; relative limits only, and only when
@@ -63,37 +71,52 @@ pub fn assess(
     now: Timestamp,
     for_people: bool,
 ) -> Vec<Assessment> {
-    let Some(clock) = &experiment.evidence else {
-        return Vec::new();
-    };
     let spec = &experiment.spec;
-    let Some((control, candidates)) = spec.variants.split_first() else {
+    let Some(judge) = Judge::of(experiment, guard, counts, now, for_people) else {
         return Vec::new();
     };
-    let Some(control) = experiment.arm(control.name.as_str()) else {
-        return Vec::new();
-    };
-    let log_threshold = evidence::threshold(spec.guardrails.len(), ALPHA).unwrap_or(f64::INFINITY);
-    let judge = Judge {
-        experiment,
-        guard,
-        counts,
-        clock,
-        control,
-        log_threshold,
-        now,
-        for_people,
-    };
-    let mut assessments = Vec::with_capacity(spec.guardrails.len() * candidates.len());
+    let mut assessments = Vec::with_capacity(spec.guardrails.len() * spec.variants.len());
     for (index, guardrail) in spec.guardrails.iter().enumerate() {
-        for candidate in candidates
-            .iter()
-            .filter_map(|variant| experiment.arm(variant.name.as_str()))
-        {
+        for candidate in judge.candidates() {
             assessments.extend(judge.one(index, guardrail, candidate));
         }
     }
     assessments
+}
+
+/// Judges silence where no guardrail of the design does, for every candidate arm: whether its requests go unreported
+/// more than control's. It has a small budget of its own, so that it makes no other guardrail slower to act.
+#[must_use]
+pub fn assess_silence(experiment: &Experiment, counts: &Counts, now: Timestamp) -> Vec<Assessment> {
+    let declared = |guardrail: &GuardrailSpec| guardrail.metric.as_str() == OUTCOME_MISSING;
+    let (Some(judge), Ok(metric)) = (
+        Judge::of(experiment, None, counts, now, false),
+        MetricName::new(OUTCOME_MISSING),
+    ) else {
+        return Vec::new();
+    };
+    if !experiment.depends_on_outcomes() || experiment.spec.guardrails.iter().any(declared) {
+        return Vec::new();
+    }
+    let guardrail = GuardrailSpec {
+        metric,
+        above: None,
+        limit: Limit::MaxExcess(MISSING_EXCESS),
+        margin: None,
+        on_breach: None,
+        settle: Duration::ZERO,
+    };
+    let alpha = MISSING_ALPHA * judge.clock.alpha / ALPHA;
+    let candidates = judge.candidates();
+    let log_threshold = evidence::threshold(candidates.len(), alpha).unwrap_or(f64::INFINITY);
+    let of = |candidate| judge.silence(&guardrail, MISSING_EXCESS, candidate, (log_threshold, alpha));
+    let found = candidates.into_iter().filter_map(of);
+    found
+        .map(|assessment| Assessment {
+            declared: false,
+            ..assessment
+        })
+        .collect()
 }
 
 /// The name of a guardrail: its metric's, unless another guardrail before it has that name already.
@@ -116,8 +139,9 @@ pub fn name(guardrails: &[GuardrailSpec], index: usize) -> String {
     format!("{}:{limit}", guardrail.measure_name())
 }
 
-struct Judge<'a> {
-    experiment: &'a Experiment,
+/// One experiment's counts as of a moment, with what every guardrail needs of them.
+pub(super) struct Judge<'a> {
+    pub(super) experiment: &'a Experiment,
     guard: Option<&'a GuardSnapshot>,
     counts: &'a Counts,
     clock: &'a EvidenceClock,
@@ -127,14 +151,60 @@ struct Judge<'a> {
     for_people: bool,
 }
 
-impl Judge<'_> {
+impl<'a> Judge<'a> {
+    /// None before the first start.
+    pub(super) fn of(
+        experiment: &'a Experiment,
+        guard: Option<&'a GuardSnapshot>,
+        counts: &'a Counts,
+        now: Timestamp,
+        for_people: bool,
+    ) -> Option<Self> {
+        let clock = experiment.evidence.as_ref()?;
+        let control = experiment.arm(experiment.spec.control()?.name.as_str())?;
+        let guardrails = experiment.spec.guardrails.len();
+        Some(Self {
+            experiment,
+            guard,
+            counts,
+            clock,
+            control,
+            log_threshold: evidence::threshold(guardrails, clock.alpha).unwrap_or(f64::INFINITY),
+            now,
+            for_people,
+        })
+    }
+
+    /// Every arm but control.
+    fn candidates(&self) -> Vec<ArmIndex> {
+        let variants = self.experiment.spec.variants.iter().skip(1);
+        variants
+            .filter_map(|variant| self.experiment.arm(variant.name.as_str()))
+            .collect()
+    }
+
+    /// Evidence of the present period; that of an earlier candidate version says nothing about this one.
+    pub(super) fn evidence(&self) -> Option<&'a GuardSnapshot> {
+        self.guard
+            .filter(|guard| guard.since_epoch == self.clock.since_epoch)
+    }
+
+    /// What was counted of an arm since the evidence began, by epoch.
+    pub(super) fn since_evidence(&self, arm: ArmIndex) -> impl Iterator<Item = &'a Counted> {
+        let since = self.clock.since_epoch;
+        self.counts
+            .iter()
+            .filter(move |((epoch, counted), _)| *counted == arm && *epoch >= since)
+            .map(|(_, counts)| &**counts)
+    }
+
     fn one(&self, index: usize, guardrail: &GuardrailSpec, candidate: ArmIndex) -> Option<Assessment> {
+        if let Limit::MaxExcess(excess) = guardrail.limit {
+            let budget = (self.log_threshold, self.clock.alpha);
+            return self.silence(guardrail, excess, candidate, budget);
+        }
         let measure = self.experiment.measure(&guardrail.measure_name())?.key;
-        // Evidence of an earlier candidate version says nothing about this one.
-        let guard = self
-            .guard
-            .filter(|guard| guard.since_epoch == self.clock.since_epoch);
-        let guarded = guard.and_then(|guard| guard.measure(measure));
+        let guarded = self.evidence().and_then(|guard| guard.measure(measure));
         let (log_e, ratio) = match guardrail.limit {
             Limit::MaxRatio(limit) => self.relative(limit, guarded, candidate),
             Limit::MaxRate(limit) => (absolute(limit, guarded, candidate), None),
@@ -151,12 +221,10 @@ impl Judge<'_> {
         } else {
             Verdict::Pass
         };
-        let share = self
-            .experiment
-            .counting_epoch()
-            .and_then(|epoch| epoch.share_against_control(candidate));
         Some(Assessment {
-            index,
+            guardrail: guardrail.clone(),
+            declared: true,
+            alpha: self.clock.alpha,
             name: name(&self.experiment.spec.guardrails, index),
             verdict,
             log_e,
@@ -165,7 +233,58 @@ impl Judge<'_> {
             ratio,
             control,
             candidate: counted,
-            share: share.unwrap_or(0.0),
+            share: self.share(candidate),
+        })
+    }
+
+    fn share(&self, candidate: ArmIndex) -> f64 {
+        self.experiment
+            .counting_epoch()
+            .and_then(|epoch| epoch.share_against_control(candidate))
+            .unwrap_or(0.0)
+    }
+
+    /// The same for requests that nothing was reported for. Its units are groups of units, of which there are at most 128.
+    fn silence(
+        &self,
+        guardrail: &GuardrailSpec,
+        excess: f64,
+        candidate: ArmIndex,
+        (log_threshold, alpha): (f64, f64),
+    ) -> Option<Assessment> {
+        let of = |arm| Silence::of(self.counts, arm, self.clock.since_epoch, self.now);
+        let (control, silent) = (of(self.control), of(candidate));
+        let log_e = silence::log_e(&control, &silent, excess);
+        let verdict = if log_e >= log_threshold && silent.groups_missing >= LEAST_BAD_UNITS {
+            Verdict::Breach
+        } else if control.requests == 0 || silent.requests == 0 {
+            Verdict::NoData
+        } else if control.requests.min(silent.requests) < LEAST_OUTCOMES {
+            Verdict::Inconclusive
+        } else {
+            Verdict::Pass
+        };
+        let counts = |arm, silence: &Silence| {
+            Some(ArmCounts {
+                variant: self.experiment.arm_name(arm)?.clone(),
+                bad_units: silence.groups_missing,
+                observations: silence.requests,
+                rate: silence.rate(),
+            })
+        };
+        Some(Assessment {
+            guardrail: guardrail.clone(),
+            declared: true,
+            name: OUTCOME_MISSING.to_owned(),
+            verdict,
+            log_e,
+            log_threshold,
+            alpha,
+            evidence: evidence::gauge(log_e, log_threshold),
+            ratio: None,
+            control: counts(self.control, &control)?,
+            candidate: counts(candidate, &silent)?,
+            share: self.share(candidate),
         })
     }
 
@@ -176,13 +295,28 @@ impl Judge<'_> {
         guarded: Option<&GuardedCounts>,
         candidate: ArmIndex,
     ) -> (f64, Option<RatioConfidence>) {
-        let (Ok(grid), Some(guarded)) = (OddsGrid::new(limit, DEFAULT_POINTS), guarded) else {
+        let Ok(grid) = OddsGrid::new(limit, DEFAULT_POINTS) else {
             return (0.0, None);
         };
+        let blocks = self.steps(guarded, candidate);
+        let log_e = relative_log_e(&grid, &blocks, RESTART_BLOCKS);
+        let ratio = self
+            .for_people
+            .then(|| ratio_confidence(&grid, &blocks, RESTART_BLOCKS, ALPHA).ok())
+            .flatten();
+        (log_e, ratio)
+    }
+
+    /// The bad units of control and one candidate, by restart block.
+    pub(super) fn steps(
+        &self,
+        guarded: Option<&GuardedCounts>,
+        candidate: ArmIndex,
+    ) -> Vec<Vec<RelativeStep>> {
         let begun = self.clock.block(self.now.as_second()) + 1;
         let mut blocks: Vec<Vec<RelativeStep>> = vec![Vec::new(); begun];
         let mut last = None;
-        for step in &guarded.steps {
+        for step in guarded.map_or(&[][..], |guarded| &guarded.steps) {
             let of_candidate = step.arm == candidate;
             if !of_candidate && step.arm != self.control {
                 continue;
@@ -215,12 +349,7 @@ impl Judge<'_> {
                 *count += u64::from(step.bad_units);
             }
         }
-        let log_e = relative_log_e(&grid, &blocks, RESTART_BLOCKS);
-        let ratio = self
-            .for_people
-            .then(|| ratio_confidence(&grid, &blocks, RESTART_BLOCKS, ALPHA).ok())
-            .flatten();
-        (log_e, ratio)
+        blocks
     }
 
     fn arm_counts(

@@ -5,5 +5,9 @@
 //! answer of its own and never a pass.
 
 pub mod assess;
+pub mod clearance;
+pub mod look;
 pub mod propose;
+mod silence;
+pub mod step;
 pub mod watch;

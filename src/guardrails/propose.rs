@@ -4,21 +4,23 @@ use super::assess::Assessment;
 use crate::domain::{
     Timestamp,
     command::{Command, Origin},
-    experiment::{Experiment, FreezeCause, HoldCause, State},
-    guardrail::{ALPHA, Breach, Limit, OnBreach},
+    experiment::{Experiment, FreezeCause, HoldCause},
+    guardrail::{Breach, Limit, OnBreach},
 };
 
 /// What a breach does: as written, or freeze; for an absolute limit that control breaks as well, hold, because an
 /// outage of the provider is not the candidate's fault.
 #[must_use]
-pub fn action(experiment: &Experiment, assessment: &Assessment) -> OnBreach {
-    let Some(guardrail) = experiment.spec.guardrails.get(assessment.index) else {
-        return OnBreach::Alert;
-    };
-    guardrail.on_breach.unwrap_or(match guardrail.limit {
-        Limit::MaxRate(limit) if assessment.control.rate.is_some_and(|rate| rate > limit) => OnBreach::Hold,
-        _ => OnBreach::Freeze,
-    })
+pub fn action(assessment: &Assessment) -> OnBreach {
+    assessment
+        .guardrail
+        .on_breach
+        .unwrap_or(match assessment.guardrail.limit {
+            Limit::MaxRate(limit) if assessment.control.rate.is_some_and(|rate| rate > limit) => {
+                OnBreach::Hold
+            }
+            _ => OnBreach::Freeze,
+        })
 }
 
 /// The most severe command that the breaches call for; none when all is well or everything was done already.
@@ -37,10 +39,14 @@ pub fn propose(
         .filter(|assessment| assessment.verdict == crate::domain::guardrail::Verdict::Breach);
     let mut worst: Option<(OnBreach, &Assessment)> = None;
     for assessment in breaches {
-        let action = action(experiment, assessment);
+        let action = action(assessment);
         let done = match action {
             OnBreach::Freeze => false,
-            OnBreach::Hold => experiment.state == State::Holding,
+            // A hold that ends by itself is not one that waits for a person.
+            OnBreach::Hold => experiment
+                .hold
+                .as_ref()
+                .is_some_and(|hold| !hold.cause.clears_itself()),
             OnBreach::Alert => experiment.alerted.contains(&assessment.name),
         };
         let severer = worst.is_none_or(|(other, earlier)| {
@@ -86,14 +92,14 @@ fn breach(
 ) -> Option<Breach> {
     Some(Breach {
         guardrail: assessment.name.clone(),
-        limit: experiment.spec.guardrails.get(assessment.index)?.limit,
+        limit: assessment.guardrail.limit,
         action,
         control: assessment.control.clone(),
         candidate: assessment.candidate.clone(),
         share: assessment.share,
         log_e: assessment.log_e,
         log_threshold: assessment.log_threshold,
-        alpha: ALPHA,
+        alpha: assessment.alpha,
         epoch: experiment.epoch(),
         evidence_since: experiment.evidence.as_ref()?.since,
         crossed_at: now,

@@ -1,15 +1,21 @@
 //! The task that joins counts, judgement and the control plane: woken by every bad outcome, at most every 50 ms for
-//! an experiment, and by a slow tick for what happens without outcomes.
+//! an experiment, and by a slow tick for what happens without outcomes: schedules, stages, silence.
 
-use super::{assess::assess, propose::propose};
+use super::{
+    assess::assess,
+    look::{Look, Source},
+    propose::propose,
+    step::{is_due, step},
+};
 use crate::{
     clock::Clock,
     collector::{Collector, signals::EvidenceChanges},
     control_plane::ControlPlane,
     domain::{
         command::{Command, Origin},
-        experiment::{Experiment, State},
+        experiment::{Experiment, FreezeCause, State},
         id::ExperimentKey,
+        rollout::Patience,
     },
 };
 use prometheus::Histogram;
@@ -22,6 +28,8 @@ const LEAST_PAUSE: Duration = Duration::from_millis(50);
 const TICK: Duration = Duration::from_secs(1);
 /// Every so many ticks all live experiments are judged, whether or not something came in.
 const FULL_LOOK_TICKS: u32 = 10;
+/// Every so many ticks an experiment whose stage could pass is looked at as a whole, which costs a report's part.
+const PASS_TICKS: u32 = 3;
 
 /// What the watch works with.
 #[derive(Debug)]
@@ -31,6 +39,9 @@ pub struct Watch {
     clock: Clock,
     time_to_freeze: Histogram,
     replica: String,
+    patience: Patience,
+    /// Since when the store fails.
+    store_down_since: Option<Instant>,
     judged: HashMap<ExperimentKey, Instant>,
     /// Judgements put off because the last one was too recent: since when the outcome waits.
     waiting: HashMap<ExperimentKey, Instant>,
@@ -38,7 +49,7 @@ pub struct Watch {
 
 impl Watch {
     /// `time_to_freeze` observes the seconds from the outcome that crossed to the swapped table; `replica` names this
-    /// process in evidence.
+    /// process in evidence; `patience` is how long silence is borne.
     #[must_use]
     pub fn new(
         plane: Arc<ControlPlane>,
@@ -46,6 +57,7 @@ impl Watch {
         clock: Clock,
         time_to_freeze: Histogram,
         replica: String,
+        patience: Patience,
     ) -> Self {
         let (judged, waiting) = (HashMap::new(), HashMap::new());
         Self {
@@ -54,6 +66,8 @@ impl Watch {
             clock,
             time_to_freeze,
             replica,
+            patience,
+            store_down_since: None,
             judged,
             waiting,
         }
@@ -91,6 +105,7 @@ impl Watch {
                     if ticks.is_multiple_of(FULL_LOOK_TICKS) {
                         self.look_at_everything();
                     }
+                    self.rollouts(ticks);
                     ticks = ticks.wrapping_add(1);
                 }
             }
@@ -131,37 +146,91 @@ impl Watch {
         let counts = self.collector.arm_counts(experiment.key);
         let guard = self.collector.guard(experiment.key);
         let assessments = assess(experiment, guard.as_ref(), &counts, now, false);
-        let Some((origin, command)) = propose(experiment, &assessments, now, &self.replica) else {
-            return;
+        if let Some((origin, command)) = propose(experiment, &assessments, now, &self.replica) {
+            self.act(experiment, (origin, command), since);
+        }
+    }
+
+    /// What the rollouts do without being told: wait, go on, end, or freeze for want of data or time.
+    fn rollouts(&mut self, ticks: u32) {
+        let failing = !self.collector.store_up() || self.plane.view().unrecorded > 0;
+        self.store_down_since = match self.store_down_since {
+            Some(since) if failing => Some(since),
+            _ => failing.then(Instant::now),
         };
+        let now = self.clock.now();
+        let view = self.plane.view();
+        for experiment in view.catalog.experiments.values() {
+            if !experiment.state.splits() || !experiment.depends_on_outcomes() {
+                continue;
+            }
+            let counts = self.collector.arm_counts(experiment.key);
+            let look = |whole: bool| -> Look {
+                let guard = whole.then(|| self.collector.guard(experiment.key)).flatten();
+                let source = Source {
+                    experiment,
+                    counts: &counts,
+                    guard: guard.as_ref(),
+                    store_down_for: self.store_down_since.map(|since| since.elapsed()),
+                    patience: self.patience,
+                };
+                if whole { source.whole(now) } else { source.cheap() }
+            };
+            // Spread over the ticks by key, so that a thousand of them delay no freeze.
+            let turn = ticks.wrapping_add(experiment.key.0);
+            let may_pass = turn.is_multiple_of(PASS_TICKS) && is_due(experiment, now);
+            let looks_whole = may_pass || turn.is_multiple_of(FULL_LOOK_TICKS);
+            // Whatever is done rests on a whole look, so that harm that is proved comes first.
+            if !looks_whole && step(experiment, &look(false), now, &self.replica).is_none() {
+                continue;
+            }
+            if let Some(next) = step(experiment, &look(true), now, &self.replica) {
+                self.act(experiment, next, Instant::now());
+            }
+        }
+    }
+
+    /// Hands a command over, and tells what became of it.
+    fn act(&self, experiment: &Experiment, (origin, command): (Origin, Command), since: Instant) {
         let id = &experiment.spec.id;
         let evidence = match &command {
             Command::FreezeExperiment {
-                cause: crate::domain::experiment::FreezeCause::Guardrail(breach),
+                cause: FreezeCause::Guardrail(breach),
                 ..
             }
             | Command::HoldExperiment {
                 breach: Some(breach), ..
             }
             | Command::RecordAlert { breach, .. } => serde_json::to_string(breach).unwrap_or_default(),
+            Command::FreezeExperiment { cause, .. } => serde_json::to_string(cause).unwrap_or_default(),
+            Command::AdvanceExperiment { evidence, .. } | Command::CompleteExperiment { evidence, .. } => {
+                serde_json::to_string(evidence).unwrap_or_default()
+            }
             _ => String::new(),
         };
         let freezes = matches!(command, Command::FreezeExperiment { .. });
+        let breaches = freezes || !evidence.is_empty();
         let Origin { actor, reason } = origin.clone();
         match self.plane.submit(origin, command) {
+            Ok(submitted) if freezes => {
+                self.time_to_freeze.observe(since.elapsed().as_secs_f64());
+                tracing::error!(
+                    experiment = %id, actor, revision = %submitted.revision, evidence,
+                    "frozen: every unit gets control's version again; {reason}"
+                );
+            }
+            // The experiment has changed since it was looked at: the next look decides.
+            Ok(submitted) if submitted.events.is_empty() => {}
             Ok(submitted) => {
-                if freezes {
-                    self.time_to_freeze.observe(since.elapsed().as_secs_f64());
-                    tracing::error!(
-                        experiment = %id, guardrail = actor, revision = %submitted.revision, evidence,
-                        "frozen: every unit gets control's version again; {reason}"
-                    );
+                let revision = submitted.revision;
+                if breaches {
+                    tracing::warn!(experiment = %id, actor, %revision, evidence, "{reason}");
                 } else {
-                    tracing::warn!(experiment = %id, guardrail = actor, evidence, "guardrail breached; {reason}");
+                    tracing::info!(experiment = %id, actor, %revision, "{reason}");
                 }
             }
             Err(error) => {
-                tracing::error!(experiment = %id, guardrail = actor, %error, evidence, "a breach was not acted on")
+                tracing::error!(experiment = %id, actor, %error, evidence, "not done although it should be: {reason}");
             }
         }
     }

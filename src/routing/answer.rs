@@ -17,6 +17,8 @@ pub enum Reason {
     Split,
     /// Forced by an override.
     TargetingMatch,
+    /// Kept from an earlier answer after a freeze, by its receipt.
+    Cached,
     /// An experiment runs, but not for this unit.
     Default,
 }
@@ -29,6 +31,7 @@ impl Reason {
             Self::Static => "STATIC",
             Self::Split => "SPLIT",
             Self::TargetingMatch => "TARGETING_MATCH",
+            Self::Cached => "CACHED",
             Self::Default => "DEFAULT",
         }
     }
@@ -221,6 +224,7 @@ mod tests {
             Reason::Static,
             Reason::Split,
             Reason::TargetingMatch,
+            Reason::Cached,
             Reason::Default,
         ] {
             for cause in [None, Some(Cause::NotStarted), Some(Cause::Frozen)] {

@@ -23,6 +23,8 @@ pub enum Check {
     Traffic,
     /// Is the experiment frozen?
     Frozen,
+    /// Does a receipt keep its version after the freeze?
+    Drain,
     /// Which variant was drawn?
     Variant,
 }

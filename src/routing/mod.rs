@@ -8,6 +8,7 @@
 pub mod answer;
 pub mod assign;
 pub mod audience;
+pub mod drain;
 pub mod explain;
 pub mod hash;
 pub mod live;

@@ -3,6 +3,7 @@
 use super::{
     answer::Answer,
     audience::CompiledAudience,
+    drain::Drain,
     hash::{self, ExperimentSeeds},
     profile::ProfileRule,
     receipt::ReceiptKeys,
@@ -141,6 +142,8 @@ pub struct RoutedExperiment {
     pub deployed: Answer,
     /// Control's version, for everyone while frozen.
     pub frozen: Option<Answer>,
+    /// What conversations may keep while frozen; none where a freeze moves everyone at once.
+    pub drain: Option<Box<Drain>>,
     /// Audience expressions that failed at run time; survives recompilation.
     pub audience_errors: Arc<AtomicU64>,
     /// What of a request's context goes into its receipt; none for most experiments.

@@ -229,6 +229,7 @@ fn units_that_come_back_after_a_pause_are_no_new_evidence() {
     case.world
         .submit(Command::HoldExperiment {
             id: id("e"),
+            cause: serin::domain::experiment::HoldCause::Manual,
             breach: None,
         })
         .unwrap();

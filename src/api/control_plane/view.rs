@@ -5,8 +5,8 @@ use crate::{
     domain::{
         Timestamp, duration_text,
         experiment::{
-            ConclusionRecord, EpochRecord, Experiment, ExperimentKind, ExperimentSpec, FreezeRecord, HoldCause,
-            PinnedVersion, State, Variant,
+            ConclusionRecord, EpochRecord, Experiment, ExperimentKind, ExperimentSpec, FreezeRecord,
+            HoldCause, PinnedVersion, State, Variant,
         },
         id::{
             AttributeName, Environment, Epoch, ExperimentId, PromptName, Revision, VariantName, VersionNumber,

@@ -72,6 +72,7 @@ pub(super) fn complete(
         OnComplete::Hold => Ok(vec![Event::ExperimentHeld {
             id: experiment.spec.id.clone(),
             cause: Some(HoldCause::Complete),
+            evidence: Some(Box::new(evidence.clone())),
             breach: None,
         }]),
     }

@@ -99,10 +99,7 @@ pub(super) fn start(
 }
 
 /// Ends it: with the conclusion that was given, or with what its state says.
-pub(super) fn stop(
-    experiment: &Experiment,
-    conclusion: Option<Conclusion>,
-) -> Result<Vec<Event>, Rejection> {
+pub(super) fn stop(experiment: &Experiment, conclusion: Option<Conclusion>) -> Result<Vec<Event>, Rejection> {
     let concluded = conclusion.unwrap_or(if experiment.freeze.is_some() {
         Conclusion::Revert
     } else {
@@ -137,6 +134,7 @@ pub(super) fn hold(
     Ok(vec![Event::ExperimentHeld {
         id: experiment.spec.id.clone(),
         cause: Some(cause),
+        evidence: None,
         breach: breach.clone(),
     }])
 }

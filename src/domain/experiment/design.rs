@@ -3,11 +3,11 @@
 use crate::domain::{
     Timestamp,
     allocation::LayerSlots,
+    duration_text,
     guardrail::GuardrailSpec,
     id::{AttributeName, Environment, ExperimentId, MetricKey, PromptName, VariantName},
     metric::{BUILT_IN, EFFECT_WORTH_FINDING, Goal, Measure, MeasureSource, MetricKind, MetricSpec},
     prompt::VersionRef,
-    duration_text,
     rollout::{DRAIN_FOR, Revert, RolloutPlan},
 };
 use serde::{Deserialize, Serialize};

@@ -104,14 +104,24 @@ mod tests {
             [0, 0, 0, 1, 7, 7]
         );
         clock.enter(at(5_000), (1, 4), span);
-        assert_eq!([4_999, 5_000, 5_799, 9_999].map(|second| clock.block(second)), [7, 8, 15, 15]);
+        assert_eq!(
+            [4_999, 5_000, 5_799, 9_999].map(|second| clock.block(second)),
+            [7, 8, 15, 15]
+        );
         clock.enter(at(6_000), (2, 4), span);
         clock.enter(at(7_000), (3, 4), span);
         assert_eq!(clock.block(i64::MAX), RESTART_BLOCKS - 1);
         clock.enter(at(8_000), (4, 4), span);
-        assert_eq!(clock.block(8_000), RESTART_BLOCKS - 1, "there is no block after the last");
+        assert_eq!(
+            clock.block(8_000),
+            RESTART_BLOCKS - 1,
+            "there is no block after the last"
+        );
         let whole = EvidenceClock::begun((Epoch(1), at(0)), 0.01, (0, 1), Duration::from_secs(3_200));
-        assert_eq!([0, 99, 100, 3_199].map(|second| whole.block(second)), [0, 0, 1, 31]);
+        assert_eq!(
+            [0, 99, 100, 3_199].map(|second| whole.block(second)),
+            [0, 0, 1, 31]
+        );
         let mut many = EvidenceClock::begun((Epoch(1), at(0)), 0.01, (0, 64), span);
         for place in 1..64 {
             let second = i64::try_from(place).unwrap() * 10;

@@ -214,7 +214,10 @@ impl Progress {
     /// How long the stage has run, without its holds.
     #[must_use]
     pub fn served(&self, now: Timestamp) -> Duration {
-        self.served_before + self.running_since.map_or(Duration::ZERO, |since| elapsed(since, now))
+        self.served_before
+            + self
+                .running_since
+                .map_or(Duration::ZERO, |since| elapsed(since, now))
     }
 
     /// Stops the stage's clock.
@@ -352,6 +355,10 @@ mod tests {
         progress.go_on(at(1_100), HoldCause::NoData);
         assert_eq!(progress.served(at(1_100)), Duration::from_secs(80));
         assert_eq!(progress.disturbed_until, Some(at(1_100)));
-        assert_eq!(progress.served(at(900)), Duration::from_secs(80), "a clock that goes back takes nothing");
+        assert_eq!(
+            progress.served(at(900)),
+            Duration::from_secs(80),
+            "a clock that goes back takes nothing"
+        );
     }
 }
