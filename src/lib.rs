@@ -5,7 +5,7 @@
 //! [`collector`] counts what happened; [`stats`] is the mathematics; [`report`] says which version is better;
 //! [`guardrails`] watch the counts and ask for a freeze; [`notices`] tell people; [`definitions`] turn files into
 //! commands; [`api`] is the HTTP surface; [`app`] composes the parts; [`simulation`] measures how often they are wrong;
-//! [`cli`] is what a person types.
+//! [`cli`] is what a person types. [`preflight`] says beforehand what the guardrails will be able to find.
 #![forbid(unsafe_code)]
 
 pub mod api;
@@ -18,6 +18,7 @@ pub mod definitions;
 pub mod domain;
 pub mod guardrails;
 pub mod notices;
+pub mod preflight;
 pub mod report;
 pub mod routing;
 pub mod settings;

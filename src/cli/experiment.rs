@@ -5,7 +5,7 @@ use super::{
     client::{self, Server, segment},
     evidence,
     figures::{counted, list, moment_of, percent, shortened, text},
-    results,
+    preflight, results,
     table::{Table, facts, indented, plain},
 };
 use anyhow::Result;
@@ -95,7 +95,7 @@ impl Named {
     }
 }
 
-fn control_plane(global: &Global, at: &Address) -> Result<Server> {
+pub(super) fn control_plane(global: &Global, at: &Address) -> Result<Server> {
     global.server(at.url.as_deref(), |settings| settings.control_plane.listen)
 }
 
@@ -109,7 +109,12 @@ fn steer(global: &Global, step: &str, named: &Named, reason: &str) -> Result<()>
     let server = control_plane(global, &named.at)?;
     let path = named.path(&format!("/{step}"));
     let answer = client::run(async { Ok(server.post(&path, &json!({"reason": reason})).await?) })?;
-    answer.print(global.json, stepped)
+    answer.print(global.json, stepped)?;
+    if !global.json {
+        // Of a start: what its stages will not find.
+        preflight::complain(&answer.json["warnings"]);
+    }
+    Ok(())
 }
 
 fn stepped(answer: &Value) -> String {

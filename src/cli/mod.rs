@@ -8,6 +8,7 @@
 //! Exit codes: 0 done, 1 refused or failed (why on standard error), 2 wrong usage.
 
 mod analyze;
+mod apply;
 mod client;
 mod decide;
 mod demo;
@@ -18,6 +19,7 @@ mod options;
 mod output;
 mod plan;
 mod plot;
+mod preflight;
 mod prompt;
 mod results;
 mod serve;
@@ -63,14 +65,14 @@ struct Global {
 enum Command {
     /// Run the server until it is told to stop (Ctrl-C or SIGTERM)
     Serve,
-    /// Check the settings, prompt and experiment files, and tell every mistake
-    Validate,
+    Validate(validate::Validate),
     Decide(decide::Decide),
     /// Look at experiments and steer them
     Experiment {
         #[command(subcommand)]
         command: experiment::ExperimentCommand,
     },
+    Apply(apply::Apply),
     Analyze(analyze::Analyze),
     Plan(plan::Plan),
     /// Look at how the versions of a prompt do
@@ -96,9 +98,10 @@ pub fn run(arguments: Arguments) -> ExitCode {
     let global = &arguments.global;
     let done = match arguments.command.unwrap_or(Command::Serve) {
         Command::Serve => serve::run(global.file()),
-        Command::Validate => validate::run(global.file(), global.json),
+        Command::Validate(validate) => validate::run(&validate, global.file(), global.json),
         Command::Decide(decide) => decide::run(&decide, global),
         Command::Experiment { command } => experiment::run(&command, global),
+        Command::Apply(apply) => apply::run(&apply, global),
         Command::Analyze(analyze) => analyze::run(&analyze, global.json),
         Command::Plan(plan) => plan::run(&plan, global.json),
         Command::Prompt { command } => prompt::run(&command, global),

@@ -3,7 +3,7 @@
 use crate::domain::{
     Timestamp,
     allocation::Holdout,
-    command::FILE_ACTOR,
+    command,
     event::{Event, Recorded},
     experiment::{
         ArmShare, Conclusion, ConclusionRecord, EpochRecord, EvidenceClock, Experiment, ExperimentSpec,
@@ -485,7 +485,7 @@ fn span(spec: &ExperimentSpec, stage: usize, at: Timestamp) -> Duration {
 
 /// The file that speaks in an entry.
 fn file_of(entry: &Recorded) -> Option<Arc<str>> {
-    entry.actor.strip_prefix(FILE_ACTOR).map(Arc::from)
+    command::file_of(&entry.actor).map(Arc::from)
 }
 
 fn from_hex(text: &str) -> Option<[u8; 16]> {

@@ -27,6 +27,12 @@ pub struct Place {
 pub struct Lines(HashMap<String, Place>);
 
 impl Lines {
+    /// Whether this very field was written.
+    #[must_use]
+    pub fn has(&self, field: &str) -> bool {
+        self.0.contains_key(field)
+    }
+
     /// The place of a field, or of the nearest one around it; line 1 for the whole file.
     ///
     /// `variants[1].weight` is looked up as itself, then as `variants[1]`, then as `variants`.

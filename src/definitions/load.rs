@@ -8,6 +8,7 @@ use super::{
     document::{Document, Lines},
     experiment::{self, Identity},
     mistake::{Mistake, Mistakes},
+    owner::Owner,
     prompt,
     walk::{Depth, definition_files},
 };
@@ -38,6 +39,8 @@ pub struct Definitions {
     pub prompts: Vec<PromptFile>,
     /// By id.
     pub experiments: Vec<ExperimentFile>,
+    /// Whose files they are: who changes things by them, and which experiments stop when theirs is gone.
+    pub owner: Owner,
 }
 
 /// One prompt version.
@@ -64,6 +67,20 @@ pub struct ExperimentFile {
     pub spec: ExperimentSpec,
     /// Where its fields are.
     pub lines: Lines,
+}
+
+impl Definitions {
+    /// Sorts the files, and says what is wrong between them.
+    pub(super) fn put_in_order(&mut self) -> Vec<Mistake> {
+        self.prompts
+            .sort_by(|a, b| (&a.name, &a.draft.semver).cmp(&(&b.name, &b.draft.semver)));
+        self.experiments.sort_by(|a, b| a.spec.id.cmp(&b.spec.id));
+        let mut mistakes = Vec::new();
+        one_type_per_name(&self.prompts, &mut mistakes);
+        one_file_per_version(&self.prompts, &mut mistakes);
+        one_experiment_per_slot(&self.experiments, &mut mistakes);
+        mistakes
+    }
 }
 
 impl PromptFile {
@@ -135,13 +152,7 @@ pub fn read(dirs: &DefinitionDirs, environment: &Environment) -> Loaded {
             Err(found) => mistakes.extend(found),
         }
     }
-    definitions
-        .prompts
-        .sort_by(|a, b| (&a.name, &a.draft.semver).cmp(&(&b.name, &b.draft.semver)));
-    definitions.experiments.sort_by(|a, b| a.spec.id.cmp(&b.spec.id));
-    one_type_per_name(&definitions.prompts, &mut mistakes);
-    one_file_per_version(&definitions.prompts, &mut mistakes);
-    one_experiment_per_slot(&definitions.experiments, &mut mistakes);
+    mistakes.extend(definitions.put_in_order());
     Loaded {
         definitions,
         mistakes,

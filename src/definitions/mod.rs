@@ -10,11 +10,15 @@
 //! server call [`load::load`], the HTTP API [`experiment::experiment_from_json`], and the settings share the reader.
 
 pub mod document;
+pub mod exclusions;
 pub mod experiment;
 pub mod load;
 pub mod mistake;
+pub mod owner;
+pub mod plan;
 pub mod prompt;
 pub(crate) mod reader;
 pub mod reconcile;
+pub mod set;
 mod walk;
 pub mod watch;

@@ -11,7 +11,7 @@ use crate::{
     control_plane::{RefusedCommand, catalog::Catalog, decide::Rejection, rehearse},
     domain::{
         Timestamp,
-        command::{Command, FILE_ACTOR, Origin},
+        command::{Command, Origin},
         experiment::{State, WantedStatus},
         id::Environment,
         problem::Problem,
@@ -74,7 +74,7 @@ impl<'a> Reconciliation<'a> {
         for (index, file) in definitions.experiments.iter().enumerate() {
             let command = Command::PutExperiment(Box::new(file.spec.clone()));
             reconciliation.push(
-                origin(&file.path, "the file says so"),
+                definitions.owner.origin(&file.path, "the file says so"),
                 command,
                 Source::Experiment(index),
             );
@@ -102,7 +102,8 @@ impl<'a> Reconciliation<'a> {
                 draft: Box::new(file.draft.clone()),
                 environments: environments.iter().cloned().collect(),
             };
-            self.push(origin(&file.path, reason), command, Source::Prompt(index));
+            let origin = self.definitions.owner.origin(&file.path, reason);
+            self.push(origin, command, Source::Prompt(index));
         }
         // After all versions exist. Of several versions with one label the newest has it.
         for (index, file) in files.iter().enumerate() {
@@ -125,19 +126,23 @@ impl<'a> Reconciliation<'a> {
                     version: VersionRef::Semver(semver.clone()),
                     wish: true,
                 };
-                self.push(
-                    origin(&file.path, &format!("label `{label}`")),
-                    command,
-                    Source::Prompt(index),
-                );
+                let origin = self
+                    .definitions
+                    .owner
+                    .origin(&file.path, &format!("label `{label}`"));
+                self.push(origin, command, Source::Prompt(index));
             }
         }
     }
 
-    /// A deleted file stops its experiment; a frozen one too, and its latch stays.
+    /// A deleted file stops its experiment; a frozen one too, and its latch stays. What was made over the API, or by
+    /// somebody else's files, is left alone.
     fn deletions(&mut self, catalog: &Catalog) {
+        let owner = &self.definitions.owner;
         for experiment in catalog.experiments.values() {
-            let Some(file) = &experiment.file else { continue };
+            let Some(file) = experiment.file.as_deref().filter(|file| owner.owns(file)) else {
+                continue;
+            };
             let here = self
                 .definitions
                 .experiments
@@ -146,7 +151,7 @@ impl<'a> Reconciliation<'a> {
             if here || experiment.spec.status == WantedStatus::Stopped {
                 continue;
             }
-            let origin = Origin::new(format!("{FILE_ACTOR}{file}"), "the file was deleted");
+            let origin = owner.deleted(file);
             let mut spec = experiment.spec.as_ref().clone();
             spec.status = WantedStatus::Stopped;
             self.push(
@@ -190,8 +195,4 @@ impl<'a> Reconciliation<'a> {
         }
         Mistakes::sorted(mistakes)
     }
-}
-
-fn origin(path: &Path, reason: &str) -> Origin {
-    Origin::new(format!("{FILE_ACTOR}{}", path.display()), reason)
 }

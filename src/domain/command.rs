@@ -11,11 +11,32 @@ use super::{
 
 /// What the actor of a command from a file begins with.
 pub const FILE_ACTOR: &str = "file:";
+/// What the file of an applied set begins with in an actor, after whoever applied it:
+/// `ci apply:config/experiments/tone.toml`. Files of sets and files that a server watches never own one experiment
+/// both.
+pub const APPLY_ACTOR: &str = "apply:";
+
+/// The file that speaks through an actor: of a watched folder as it is, of an applied set with [`APPLY_ACTOR`] before it.
+///
+/// ```
+/// use serin::domain::command::file_of;
+/// assert_eq!(file_of("file:config/experiments/a.toml"), Some("config/experiments/a.toml"));
+/// assert_eq!(file_of("ci apply:config/experiments/a.toml"), Some("apply:config/experiments/a.toml"));
+/// assert_eq!(file_of("ci"), None);
+/// ```
+#[must_use]
+pub fn file_of(actor: &str) -> Option<&str> {
+    actor.strip_prefix(FILE_ACTOR).or_else(|| {
+        let (_, file) = actor.split_once(" apply:")?;
+        // With the word before it, so that no folder of that name can be meant.
+        Some(&actor[actor.len() - file.len() - APPLY_ACTOR.len()..])
+    })
+}
 
 /// Who asks, and why; lands in the log with every event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Origin {
-    /// `file:<path>`, `guardrail:<name>`, `api`, `schedule`, `system`.
+    /// `file:<path>`, `<who> apply:<set>/<path>`, `guardrail:<name>`, `api`, `schedule`, `system`.
     pub actor: String,
     /// In words.
     pub reason: String,

@@ -23,6 +23,14 @@ const DEADLINE: Duration = Duration::from_secs(10);
 /// # Errors
 /// Another content type, a body that is too large or too slow, and what is no JSON or no object.
 pub(super) async fn object(request: Request) -> Result<Option<Map<String, Value>>, Problem> {
+    object_up_to(request, MAX_BYTES).await
+}
+
+/// The same for a body that may be larger.
+pub(super) async fn object_up_to(
+    request: Request,
+    most_bytes: usize,
+) -> Result<Option<Map<String, Value>>, Problem> {
     let (head, body) = request.into_parts();
     if !body.is_end_stream() && !may_be_json(&head.headers) {
         return Err(Problem::new(
@@ -31,7 +39,7 @@ pub(super) async fn object(request: Request) -> Result<Option<Map<String, Value>
             "the body must be JSON, sent with `Content-Type: application/json`",
         ));
     }
-    let bytes = gathered(body).await?;
+    let bytes = gathered(body, most_bytes).await?;
     if bytes.is_empty() {
         return Ok(None);
     }
@@ -70,14 +78,14 @@ fn may_be_json(headers: &HeaderMap) -> bool {
         || essence.ends_with(b"+json")
 }
 
-async fn gathered(body: Body) -> Result<Bytes, Problem> {
-    if body.size_hint().lower() > MAX_BYTES as u64 {
-        return Err(too_large());
+async fn gathered(body: Body, most_bytes: usize) -> Result<Bytes, Problem> {
+    if body.size_hint().lower() > most_bytes as u64 {
+        return Err(too_large(most_bytes));
     }
-    let gathered = tokio::time::timeout(DEADLINE, Limited::new(body, MAX_BYTES).collect()).await;
+    let gathered = tokio::time::timeout(DEADLINE, Limited::new(body, most_bytes).collect()).await;
     match gathered {
         Ok(Ok(gathered)) => Ok(gathered.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large(most_bytes)),
         Ok(Err(_)) => Err(Problem::new(
             StatusCode::BAD_REQUEST,
             "BODY_INCOMPLETE",
@@ -91,11 +99,11 @@ async fn gathered(body: Body) -> Result<Bytes, Problem> {
     }
 }
 
-fn too_large() -> Problem {
+fn too_large(most_bytes: usize) -> Problem {
     Problem::new(
         StatusCode::PAYLOAD_TOO_LARGE,
         "BODY_TOO_LARGE",
-        format!("the body is larger than {MAX_BYTES} bytes"),
+        format!("the body is larger than {most_bytes} bytes"),
     )
 }
 

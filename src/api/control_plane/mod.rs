@@ -7,6 +7,7 @@
 //! There are no tokens yet, so whoever reaches the listener may do everything; `guard` sees to it that a web page
 //! cannot reach it through somebody's browser.
 
+mod apply;
 mod audit;
 mod body;
 mod events;
@@ -14,6 +15,7 @@ mod experiments;
 mod guard;
 mod keys;
 mod ops;
+mod outlook;
 mod performance;
 mod prompts;
 mod refusal;
@@ -119,6 +121,8 @@ pub fn router(state: ControlState) -> Router {
         .route("/api/v1/experiments/{id}/freeze", post(steps::freeze))
         .route("/api/v1/experiments/{id}/resume", post(steps::resume))
         .route("/api/v1/experiments/{id}/promote", post(steps::promote))
+        .route("/api/v1/experiments/{id}/preflight", get(outlook::read))
+        .route("/api/v1/apply", post(apply::apply))
         .route("/api/v1/receipt-keys", post(keys::rotate))
         .route("/api/v1/audit", get(audit::read))
         .route("/api/v1/events", get(events::read))

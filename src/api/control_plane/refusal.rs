@@ -4,6 +4,7 @@ use crate::{
     api::problem::Problem,
     collector,
     control_plane::{SubmitError, decide::Rejection},
+    definitions::mistake::Mistakes,
     domain::{id::ExperimentId, problem::Problem as Mistake},
     store::error::StoreError,
 };
@@ -74,6 +75,14 @@ fn mistaken(status: StatusCode, code: &'static str, problems: &[Mistake]) -> Pro
         .map(|mistake| json!({"field": mistake.field, "problem": mistake.problem}))
         .collect();
     Problem::new(status, code, listed.join("; ")).with("problems", members)
+}
+
+/// A set of definitions with mistakes, each named by the file it stands for and the field.
+pub(super) fn invalid_set(mistakes: &Mistakes) -> Problem {
+    let members: Vec<Value> = mistakes.0.iter().map(|mistake| json!(mistake)).collect();
+    let (status, code) = (StatusCode::UNPROCESSABLE_ENTITY, "INVALID_SET");
+    let detail = mistakes.to_string().replace('\n', "; ");
+    Problem::new(status, code, detail).with("problems", members)
 }
 
 pub(super) fn unknown_experiment(id: &str) -> Problem {

@@ -5,7 +5,7 @@ use super::{
     audit::EntryView,
     blocking, body, experiment_id,
     experiments::{ACTOR, existing},
-    json,
+    json, outlook,
     refusal::{self, problem_of},
 };
 use crate::{
@@ -16,6 +16,7 @@ use crate::{
         id::{ExperimentId, Revision},
         problem::Problem as Mistake,
     },
+    preflight::Preflight,
 };
 use axum::{
     extract::{Request, State},
@@ -35,6 +36,12 @@ struct Stepped<'a> {
     state: LifeState,
     revision: Revision,
     events: Vec<EntryView<'a>>,
+    /// Of a start: what its stages will see.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    preflight: Option<&'a Preflight>,
+    /// Of a start.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    warnings: Option<&'a [String]>,
 }
 
 /// Whether a step says why.
@@ -46,8 +53,11 @@ pub(super) enum Reason {
 
 type Answer = Result<Response, Problem>;
 
+/// The preflight is told along, whatever it finds: it stops nobody.
 pub(super) async fn start(shared: State<Shared>, id: Segment, request: Request) -> Answer {
-    step(shared, id, request, Reason::Optional, Command::StartExperiment).await
+    let outlook = outlook::before_start(&shared, &id).await;
+    let command = Command::StartExperiment;
+    told_step(shared, id, request, Reason::Optional, command, outlook).await
 }
 
 pub(super) async fn stop(shared: State<Shared>, id: Segment, request: Request) -> Answer {
@@ -80,11 +90,22 @@ pub(super) async fn promote(shared: State<Shared>, id: Segment, request: Request
 }
 
 async fn step(
+    shared: State<Shared>,
+    id: Segment,
+    request: Request,
+    needed: Reason,
+    command: impl FnOnce(ExperimentId) -> Command,
+) -> Answer {
+    told_step(shared, id, request, needed, command, None).await
+}
+
+async fn told_step(
     State(shared): State<Shared>,
     id: Segment,
     request: Request,
     needed: Reason,
     command: impl FnOnce(ExperimentId) -> Command,
+    preflight: Option<Preflight>,
 ) -> Answer {
     let id = experiment_id(id)?;
     existing(&shared.state.plane.view(), &id)?;
@@ -103,6 +124,8 @@ async fn step(
             StatusCode::OK
         };
         let stepped = Stepped {
+            warnings: preflight.as_ref().map(|found| found.warnings.as_slice()),
+            preflight: preflight.as_ref(),
             experiment: &id,
             state,
             revision: submitted.revision,

@@ -5,8 +5,10 @@
 //! Called by a report and by whoever plans an experiment.
 //!
 //! [`means`] and [`proportions`] plan from a spread or a rate that is known beforehand; [`progress`] takes the
-//! standard error of a comparison that is under way, which already contains how requests cluster.
+//! standard error of a comparison that is under way, which already contains how requests cluster; [`harm`] is about guardrails: what harm they
+//! find in how much traffic.
 
+pub mod harm;
 pub mod means;
 mod noncentral_t;
 pub mod progress;

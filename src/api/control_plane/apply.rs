@@ -1,0 +1,104 @@
+//! A set of definitions, applied as a whole or not at all: `serin apply` and CI.
+//!
+//! Owns the answer's shape. What changes is decided by the control plane, what it means is told by
+//! [`crate::definitions::plan`].
+
+use super::{
+    Shared, blocking, body,
+    experiments::ACTOR,
+    json, outlook,
+    refusal::{invalid_set, store_failed},
+};
+use crate::{
+    api::problem::Problem,
+    control_plane::{SubmitAllError, catalog::Catalog, rehearse},
+    definitions::{
+        mistake::Mistakes,
+        plan::Plan,
+        reconcile::Reconciliation,
+        set::{AppliedSet, set_from_json},
+    },
+    domain::id::Revision,
+    preflight::Preflight,
+};
+use axum::{
+    extract::{Request, State},
+    response::Response,
+};
+use hyper::StatusCode;
+use serde::Serialize;
+use serde_json::{Map, Value};
+use std::sync::Arc;
+
+/// The largest set.
+const MAX_BYTES: usize = 32 << 20;
+
+/// What was or would be done.
+#[derive(Serialize)]
+struct Applied {
+    set: String,
+    dry_run: bool,
+    /// The log afterwards; of a dry run, the log it was made at.
+    log_revision: Revision,
+    #[serde(flatten)]
+    plan: Plan,
+    /// Of every experiment that is made or changed and has guardrails.
+    preflight: Vec<Preflight>,
+}
+
+pub(super) async fn apply(State(shared): State<Shared>, request: Request) -> Result<Response, Problem> {
+    let body = body::object_up_to(request, MAX_BYTES).await?.unwrap_or_default();
+    let submitting = shared.clone();
+    let (mut applied, after) = blocking(move || submit(&submitting, &body)).await?;
+    // It stops nothing, so what cannot be read is left out.
+    let designs: Vec<_> = applied.plan.designs(&after).cloned().collect();
+    for experiment in designs {
+        let wanted = outlook::Wanted::default();
+        if let Ok(Some(found)) = outlook::of(&shared, &after, &experiment, &wanted).await {
+            let named = |warning: &String| format!("{}: {warning}", found.experiment);
+            applied.plan.warnings.extend(found.warnings.iter().map(named));
+            if !experiment.spec.guardrails.is_empty() {
+                applied.preflight.push(found);
+            }
+        }
+    }
+    Ok(json(StatusCode::OK, &applied))
+}
+
+fn submit(shared: &Shared, body: &Map<String, Value>) -> Result<(Applied, Catalog), Problem> {
+    let state = &shared.state;
+    let set = set_from_json(body, &state.environment, ACTOR).map_err(|mistakes| invalid_set(&mistakes))?;
+    let AppliedSet {
+        name,
+        definitions,
+        dry_run,
+    } = set;
+    let before = state.plane.view();
+    let reconciliation = Reconciliation::new(&before.catalog, &definitions, &state.environment);
+    let refused = |mistakes: Mistakes| invalid_set(&mistakes);
+    let (entries, log_revision) = if dry_run {
+        let entries = rehearse(&before.catalog, &reconciliation.commands, state.clock.now())
+            .map_err(|all| refused(reconciliation.mistakes(&all)))?;
+        let entries = entries.into_iter().map(Arc::new).collect();
+        (entries, before.catalog.revision)
+    } else {
+        let submitted = state.plane.submit_all(&reconciliation.commands);
+        let submitted = submitted.map_err(|error| match error {
+            SubmitAllError::Rejected(all) => refused(reconciliation.mistakes(&all)),
+            SubmitAllError::Store(error) => store_failed(&error),
+        })?;
+        (submitted.events, submitted.revision)
+    };
+    let mut after = before.catalog.clone();
+    for entry in &entries {
+        after.apply(entry);
+    }
+    let applied = Applied {
+        set: name,
+        dry_run,
+        log_revision,
+        plan: Plan::of(&before.catalog, &after, &entries, &definitions),
+        preflight: Vec::new(),
+    };
+    Ok((applied, after))
+}
