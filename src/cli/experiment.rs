@@ -3,9 +3,9 @@
 use super::{
     Global,
     client::{self, Server, segment},
-    evidence,
+    evidence, explain,
     figures::{counted, list, moment_of, percent, shortened, text},
-    preflight, results,
+    output, preflight, results,
     table::{Table, facts, indented, plain},
 };
 use anyhow::Result;
@@ -25,7 +25,7 @@ pub(super) enum ExperimentCommand {
     /// Start it
     Start(Step),
     /// End it: everyone is back on the deployed version
-    Stop(Step),
+    Stop(Stop),
     /// Keep the split, advance nothing
     Hold(Step),
     /// Stop it and give every unit control's version, until somebody resumes it
@@ -34,6 +34,8 @@ pub(super) enum ExperimentCommand {
     Resume(ReasonedStep),
     /// Deploy the candidate to everyone and end the experiment
     Promote(Step),
+    /// Its story in sentences: every step with who, when, why and on what evidence
+    Explain(Named),
     /// What was measured: estimates, intervals, tests and guardrails
     Results(Named),
 }
@@ -63,6 +65,15 @@ pub(super) struct Step {
 }
 
 #[derive(Debug, clap::Args)]
+pub(super) struct Stop {
+    #[command(flatten)]
+    step: Step,
+    /// What came of it: ship, revert or inconclusive [default: what its state says]
+    #[arg(long, value_parser = ["ship", "revert", "inconclusive"])]
+    conclusion: Option<String>,
+}
+
+#[derive(Debug, clap::Args)]
 pub(super) struct ReasonedStep {
     #[command(flatten)]
     experiment: Named,
@@ -80,8 +91,13 @@ pub(super) fn run(command: &ExperimentCommand, global: &Global) -> Result<()> {
         ExperimentCommand::List { at } => view(global, at, "/api/v1/experiments", table),
         ExperimentCommand::Show(named) => view(global, &named.at, &named.path(""), shown),
         ExperimentCommand::Results(named) => view(global, &named.at, &named.path("/results"), results::shown),
+        ExperimentCommand::Explain(named) => explain(global, named),
         ExperimentCommand::Start(step) => steer(global, "start", &step.experiment, &step.reason),
-        ExperimentCommand::Stop(step) => steer(global, "stop", &step.experiment, &step.reason),
+        ExperimentCommand::Stop(stop) => {
+            let Step { experiment, reason } = &stop.step;
+            let body = json!({"reason": reason, "conclusion": stop.conclusion});
+            send(global, "stop", experiment, &body)
+        }
         ExperimentCommand::Hold(step) => steer(global, "hold", &step.experiment, &step.reason),
         ExperimentCommand::Freeze(step) => steer(global, "freeze", &step.experiment, &step.reason),
         ExperimentCommand::Resume(step) => steer(global, "resume", &step.experiment, &step.reason),
@@ -105,10 +121,28 @@ pub(super) fn view(global: &Global, at: &Address, path: &str, shown: fn(&Value) 
     answer.print(global.json, shown)
 }
 
+fn explain(global: &Global, named: &Named) -> Result<()> {
+    let server = control_plane(global, &named.at)?;
+    let entries = client::run(async {
+        // A name that nobody knows is told by the server.
+        server.get(&named.path("")).await?;
+        explain::entries(&server, &named.id).await
+    })?;
+    if global.json {
+        output::print_json(&json!(entries))
+    } else {
+        output::print(&explain::story(&entries))
+    }
+}
+
 fn steer(global: &Global, step: &str, named: &Named, reason: &str) -> Result<()> {
+    send(global, step, named, &json!({"reason": reason}))
+}
+
+fn send(global: &Global, step: &str, named: &Named, body: &Value) -> Result<()> {
     let server = control_plane(global, &named.at)?;
     let path = named.path(&format!("/{step}"));
-    let answer = client::run(async { Ok(server.post(&path, &json!({"reason": reason})).await?) })?;
+    let answer = client::run(async { Ok(server.post(&path, body).await?) })?;
     answer.print(global.json, stepped)?;
     if !global.json {
         // Of a start: what its stages will not find.

@@ -14,6 +14,7 @@ mod decide;
 mod demo;
 mod evidence;
 mod experiment;
+mod explain;
 mod figures;
 mod options;
 mod output;

@@ -12,7 +12,7 @@ use crate::{
     api::problem::Problem,
     domain::{
         command::{Command, Origin},
-        experiment::{FreezeCause, HoldCause, State as LifeState},
+        experiment::{Conclusion, FreezeCause, HoldCause, State as LifeState},
         id::{ExperimentId, Revision},
         problem::Problem as Mistake,
     },
@@ -56,12 +56,18 @@ type Answer = Result<Response, Problem>;
 /// The preflight is told along, whatever it finds: it stops nobody.
 pub(super) async fn start(shared: State<Shared>, id: Segment, request: Request) -> Answer {
     let outlook = outlook::before_start(&shared, &id).await;
-    let command = Command::StartExperiment;
+    let command = |id, _: &mut _| Ok(Command::StartExperiment(id));
     told_step(shared, id, request, Reason::Optional, command, outlook).await
 }
 
 pub(super) async fn stop(shared: State<Shared>, id: Segment, request: Request) -> Answer {
-    step(shared, id, request, Reason::Optional, Command::StopExperiment).await
+    let command = |id, body: &mut Map<String, Value>| {
+        Ok(match conclusion(body)? {
+            Some(conclusion) => Command::ConcludeExperiment { id, conclusion },
+            None => Command::StopExperiment(id),
+        })
+    };
+    told_step(shared, id, request, Reason::Optional, command, None).await
 }
 
 pub(super) async fn hold(shared: State<Shared>, id: Segment, request: Request) -> Answer {
@@ -96,6 +102,7 @@ async fn step(
     needed: Reason,
     command: impl FnOnce(ExperimentId) -> Command,
 ) -> Answer {
+    let command = |id, _: &mut _| Ok(command(id));
     told_step(shared, id, request, needed, command, None).await
 }
 
@@ -104,13 +111,14 @@ async fn told_step(
     id: Segment,
     request: Request,
     needed: Reason,
-    command: impl FnOnce(ExperimentId) -> Command,
+    command: impl FnOnce(ExperimentId, &mut Map<String, Value>) -> Result<Command, Problem>,
     preflight: Option<Preflight>,
 ) -> Answer {
     let id = experiment_id(id)?;
     existing(&shared.state.plane.view(), &id)?;
-    let reason = reason(body::object(request).await?.unwrap_or_default(), needed)?;
-    let command = command(id.clone());
+    let mut body = body::object(request).await?.unwrap_or_default();
+    let command = command(id.clone(), &mut body)?;
+    let reason = reason(body, needed)?;
     blocking(move || {
         let plane = &shared.state.plane;
         let submitted = plane
@@ -138,6 +146,19 @@ async fn told_step(
         Ok(json(status, &stepped))
     })
     .await
+}
+
+/// What came of the experiment, when a stop says so.
+fn conclusion(body: &mut Map<String, Value>) -> Result<Option<Conclusion>, Problem> {
+    let written = match body.remove("conclusion") {
+        None | Some(Value::Null) => return Ok(None),
+        Some(written) => written,
+    };
+    let known = Conclusion::ALL.into_iter().find(|(name, _)| written == *name);
+    known.map(|(_, conclusion)| Some(conclusion)).ok_or_else(|| {
+        let names = Conclusion::ALL.map(|(name, _)| format!("\"{name}\"")).join(", ");
+        refusal::invalid_body(&[Mistake::new("conclusion", format!("must be one of {names}"))])
+    })
 }
 
 pub(super) fn reason(mut body: Map<String, Value>, needed: Reason) -> Result<String, Problem> {
