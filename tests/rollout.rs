@@ -14,6 +14,7 @@ use serin::{
     control_plane::catalog::Catalog,
     domain::{
         Timestamp,
+        audience::{Attributes, Value},
         command::Command,
         event::Event,
         experiment::{Experiment, FreezeCause, HoldCause, State},
@@ -27,6 +28,7 @@ use serin::{
         look::{ArmLook, Look},
         step::{is_due, step},
     },
+    routing::{answer::Reason, assign::assign, drain, explain::NoObserver, receipt::Receipt},
 };
 use std::{sync::Arc, time::Duration};
 use support::{World, id};
@@ -366,6 +368,56 @@ fn a_look_at_what_has_changed_since_does_nothing() {
         (world.plane.view().catalog.revision, state(&world).1),
         (revision, 1)
     );
+}
+
+#[test]
+fn a_draining_freeze_lets_a_young_receipt_keep_its_version() {
+    let mut design = canary(&json!({"stages": [{"share": 1.0, "for": "1h"}]}));
+    design["revert"] = json!("drain");
+    design["drain_for"] = json!("5m");
+    let world = World::with(&[]);
+    world
+        .submit(Command::RotateReceiptKey { secret: [7; 16] })
+        .unwrap();
+    world.put(&design).unwrap();
+    let of = |user: &'static str| Attributes::new(vec![("user".into(), Value::Text(user.into()))]);
+    let table = world.table.load();
+    let given = assign(table.route("p", None).unwrap(), &of("u"));
+    assert_eq!(&*given.answer.variant, "candidate");
+    let experiment = given.experiment.unwrap();
+    let second = u32::try_from(world.clock.now().as_second()).unwrap();
+    let signed = |epoch| {
+        let receipt = Receipt {
+            experiment: experiment.key,
+            epoch,
+            arm: given.answer.arm.unwrap(),
+            unit_hash: given.unit_hash.unwrap(),
+            second,
+            process: 1,
+            sequence: 1,
+            profile: None,
+        };
+        table.receipt_keys.sign(&receipt).unwrap()
+    };
+    world.freeze("e");
+    let frozen_table = world.table.load();
+    let kept = |user: &'static str, receipt: &str, later: i64| {
+        let context = of(user);
+        let frozen = assign(frozen_table.route("p", None).unwrap(), &context);
+        assert_eq!(&*frozen.answer.variant, "control");
+        let signed = (&frozen_table.receipt_keys, receipt);
+        let now = i64::from(second) + later;
+        let kept = drain::kept(&frozen, signed, &context, now, &mut NoObserver);
+        kept.map(|kept| (kept.answer.variant.to_string(), kept.reason, kept.unit_hash))
+    };
+    let receipt = signed(experiment.epoch);
+    let candidate = Some(("candidate".to_owned(), Reason::Cached, None));
+    assert_eq!(kept("u", receipt.as_str(), 299), candidate);
+    assert_eq!(kept("u", receipt.as_str(), 300), None, "too old");
+    assert_eq!(kept("v", receipt.as_str(), 1), None, "another unit's");
+    assert_eq!(kept("u", "forged", 1), None);
+    let after = signed(experiment.epoch.next());
+    assert_eq!(kept("u", after.as_str(), 1), None, "not from before the freeze");
 }
 
 /// Something that happens to an experiment.

@@ -1,37 +1,44 @@
-//! `serin apply`: a folder of definitions to a running server, as one set; first as a plan.
+//! `serin apply`: a folder of definitions, as one set, to a running server.
+//!
+//! Reads and checks the files here, so that a mistake is told with its line before anything is sent; what they mean for
+//! what is running is decided by the server, all of it or nothing. Prints the plan in either case.
+
+mod shown;
 
 use super::{
-    Global, client,
+    Global,
+    client::{self, ClientError},
     experiment::{Address, control_plane},
-    figures::{list, percent, text},
     output::{self, Told},
-    preflight,
-    table::{indented, plain},
 };
 use crate::{
-    definitions::load::{self, DefinitionDirs, Definitions},
-    domain::id::Environment,
-    settings::Settings,
+    definitions::{
+        load::{self, DefinitionDirs, Definitions},
+        mistake::{Mistake, Mistakes},
+        owner::set_name,
+        set::{experiment_path, prompt_path},
+    },
+    domain::{id::Environment, problem::Problem},
 };
-use anyhow::{Context as _, Result};
-use serde_json::{Value, json};
-use std::{fmt::Write as _, path::PathBuf};
+use anyhow::{Context as _, Result, anyhow};
+use serde_json::{Map, Value, json};
+use std::path::PathBuf;
 
-/// Apply a folder of prompts and experiments to a running server, all of it or nothing
+/// Make a running server do what the files of a folder say, as a whole or not at all
 ///
-/// The folder has `prompts/` and `experiments/`, as `config/` does. What an earlier apply of the same set defined and is
-/// gone from the folder is stopped.
+/// The folder has `prompts` and `experiments`, as the server's own does. What it says already is left alone, so applying
+/// twice does nothing the second time. An experiment whose file is gone from the folder is stopped if an earlier apply of
+/// the same set made it; experiments of other sets, of the server's own files and of the API are left alone.
 #[derive(Debug, clap::Args)]
 pub(super) struct Apply {
-    /// The folder
-    #[arg(value_name = "DIR")]
+    /// The folder with `prompts` and `experiments`
     dir: PathBuf,
-    /// Say what would change, and change nothing
+    /// Only tell what would change
     #[arg(long)]
     dry_run: bool,
-    /// The set's name; a set stops only what it has defined itself
-    #[arg(long, value_name = "NAME", default_value = "default")]
-    set: String,
+    /// The set's name, by which it knows its experiments again [default: the folder's name]
+    #[arg(long, value_name = "NAME", value_parser = named)]
+    set: Option<String>,
     /// Why; it lands in the audit log
     #[arg(long, default_value = "")]
     reason: String,
@@ -39,132 +46,126 @@ pub(super) struct Apply {
     at: Address,
 }
 
-/// Reads the folder, sends it and tells what changes.
+fn named(written: &str) -> Result<String, String> {
+    set_name(written).map(|()| written.to_owned())
+}
+
+/// Applies, or tells what that would do.
 ///
 /// # Errors
-/// Every mistake in the files, with file and line, or the server's reason to refuse.
+/// [`Told`] when files have mistakes or the server refuses the set; otherwise that the server cannot be asked.
 pub(super) fn run(apply: &Apply, global: &Global) -> Result<()> {
+    let set = apply.set_name()?;
     let dirs = DefinitionDirs {
         prompts: apply.dir.join("prompts"),
         experiments: apply.dir.join("experiments"),
     };
-    let definitions = match load::load(&dirs, &environment(global)?) {
+    // Where a file names no environment the server's own is meant, which only the server knows.
+    let stand_in = Environment::new("production").map_err(|error| anyhow!(error))?;
+    let definitions = match load::load(&dirs, &stand_in) {
         Ok(definitions) => definitions,
-        Err(mistakes) if global.json => {
-            output::print_json(&json!(mistakes))?;
-            return Err(Told.into());
-        }
-        Err(mistakes) => {
-            output::complain(&mistakes.to_string());
-            return Err(Told.into());
-        }
+        Err(mistakes) => return refused(&mistakes, global.json),
     };
-    let mut body = set(&definitions)?;
-    body["set"] = json!(apply.set);
-    body["dry_run"] = json!(apply.dry_run);
-    body["reason"] = json!(apply.reason);
+    let body = json!({
+        "set": set,
+        "dry_run": apply.dry_run,
+        "reason": apply.reason,
+        "prompts": prompts(&definitions),
+        "experiments": experiments(&definitions),
+    });
     let server = control_plane(global, &apply.at)?;
-    let answer = client::run(async { Ok(server.post("/api/v1/apply", &body).await?) })?;
-    answer.print(global.json, shown)
+    match client::run(async { Ok(server.post("/api/v1/apply", &body).await) })? {
+        Ok(answer) => answer.print(global.json, |answer| shown::plan(answer, &server.url())),
+        Err(ClientError::Refused { code, problem, .. }) if code == "INVALID_SET" => {
+            refused(&located(&problem, &definitions, &set), global.json)
+        }
+        Err(error) => Err(error.into()),
+    }
 }
 
-/// The environment of experiments that name none: the settings', where there are any.
-fn environment(global: &Global) -> Result<Environment> {
-    let file = global.file();
-    let settings = if global.config.is_none() && !file.exists() {
-        Settings::parse("", file)
+impl Apply {
+    fn set_name(&self) -> Result<String> {
+        if let Some(set) = &self.set {
+            return Ok(set.clone());
+        }
+        let dir = &self.dir;
+        // `.` and `..` have a name of their own.
+        let real = dir.canonicalize().with_context(|| dir.display().to_string())?;
+        let name = real
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
+        let hint = || format!("{}: name the set with --set", dir.display());
+        set_name(&name)
+            .map_err(|problem| anyhow!(problem))
+            .with_context(hint)?;
+        Ok(name)
+    }
+}
+
+fn refused(mistakes: &Mistakes, json: bool) -> Result<()> {
+    if json {
+        output::print_json(&json!(mistakes))?;
     } else {
-        Settings::load(file)
+        output::complain(&mistakes.to_string());
+        output::complain("nothing was changed");
+    }
+    Err(Told.into())
+}
+
+fn prompts(definitions: &Definitions) -> Vec<Value> {
+    let prompt = |file: &load::PromptFile| {
+        let mut entry = json!(file.draft);
+        entry["name"] = json!(file.name);
+        entry["labels"] = json!(file.labels);
+        entry
     };
-    Ok(settings?.environment)
+    definitions.prompts.iter().map(prompt).collect()
 }
 
-/// The folder as the server takes it.
-fn set(definitions: &Definitions) -> Result<Value> {
-    let mut prompts = Vec::new();
-    for file in &definitions.prompts {
-        let mut prompt = serde_json::to_value(&file.draft).context("a prompt has no JSON form")?;
-        prompt["name"] = json!(file.name);
-        prompt["type"] = json!(file.draft.prompt.prompt_type());
-        prompt["labels"] = json!(file.labels);
-        prompts.push(prompt);
-    }
-    let specs: Vec<_> = definitions.experiments.iter().map(|file| &file.spec).collect();
-    Ok(json!({"prompts": prompts, "experiments": specs}))
+fn experiments(definitions: &Definitions) -> Vec<Value> {
+    let experiment = |file: &load::ExperimentFile| {
+        let mut entry = json!(file.spec);
+        if let Some(entry) = entry.as_object_mut().filter(|_| !file.lines.has("environment")) {
+            entry.remove("environment");
+        }
+        entry
+    };
+    definitions.experiments.iter().map(experiment).collect()
 }
 
-fn shown(answer: &Value) -> String {
-    let mut out = String::new();
-    for change in list(&answer["changes"]) {
-        let sign = match text(change, "action") {
-            "create" => '+',
-            "stop" => '-',
-            _ => '~',
-        };
-        let kind = text(change, "kind").replace('_', " ");
-        let _ = writeln!(out, "{sign} {kind} {}", plain(text(change, "name")));
-        for field in list(&change["fields"]) {
-            let (name, from, to) = (plain(text(field, "field")), &field["from"], &field["to"]);
-            let _ = writeln!(out, "    {name}: {from} → {to}");
+/// The server's mistakes, with the files and lines they have here.
+fn located(problem: &Value, definitions: &Definitions, set: &str) -> Mistakes {
+    let empty = Map::new();
+    let listed = problem["problems"].as_array().map_or(&[][..], Vec::as_slice);
+    let mistakes = listed.iter().map(|told| {
+        let told = told.as_object().unwrap_or(&empty);
+        let text = |key: &str| told.get(key).and_then(Value::as_str).unwrap_or_default();
+        let (file, found) = (text("file"), Problem::new(text("field"), text("problem")));
+        let prompt = definitions.prompts.iter().find(|known| {
+            let semver = known
+                .draft
+                .semver
+                .as_ref()
+                .map_or_else(String::new, ToString::to_string);
+            prompt_path(set, known.name.as_str(), &semver)
+                .display()
+                .to_string()
+                == file
+        });
+        let experiment = definitions
+            .experiments
+            .iter()
+            .find(|known| experiment_path(set, known.spec.id.as_str()).display().to_string() == file);
+        match (prompt, experiment) {
+            (Some(known), _) => known.mistake(&found),
+            (_, Some(known)) => known.mistake(&found),
+            (None, None) => Mistake {
+                field: found.field,
+                ..Mistake::of_file(file.as_ref(), found.problem)
+            },
         }
-        for line in traffic(&change["traffic"]) {
-            let _ = writeln!(out, "    {line}");
-        }
-        for note in list(&change["notes"]).iter().filter_map(Value::as_str) {
-            let _ = writeln!(out, "    {}", plain(note));
-        }
-    }
-    let unchanged = answer["unchanged"].as_u64().unwrap_or(0);
-    let _ = writeln!(out, "= {unchanged} unchanged");
-    let steps: Vec<String> = list(&answer["steps"])
-        .iter()
-        .filter_map(Value::as_str)
-        .map(|step| format!("{}\n", plain(step)))
-        .collect();
-    let dry = answer["dry_run"] == json!(true);
-    if steps.is_empty() {
-        out.push_str("nothing to do\n");
-    } else {
-        let head = if dry { "would be done" } else { "done" };
-        let _ = write!(out, "{head}:\n{}", indented(&steps.concat()));
-    }
-    let excluded = preflight::exclusions(&answer["exclusions"]);
-    if !excluded.is_empty() {
-        let _ = write!(out, "who excludes whom:\n{}", indented(&excluded));
-    }
-    for found in list(&answer["preflight"]) {
-        out.push_str(&preflight::forecast(found));
-    }
-    out.push_str(&preflight::warnings(&answer["warnings"]));
-    out
-}
-
-/// How much of the traffic moves.
-fn traffic(shift: &Value) -> Vec<String> {
-    if !shift.is_object() {
-        return Vec::new();
-    }
-    let mut lines = Vec::new();
-    for variant in list(&shift["variants"]) {
-        if let (Some(from), Some(to)) = (variant["from"].as_f64(), variant["to"].as_f64()) {
-            let name = plain(text(variant, "variant"));
-            lines.push(format!(
-                "{name}: {} → {} of the audience",
-                percent(from),
-                percent(to)
-            ));
-        }
-    }
-    let share = |name: &str| percent(shift[name].as_f64().unwrap_or(0.0));
-    lines.push(format!(
-        "{} of the audience joins, {} leaves, {} changes its variant, {} keeps it",
-        share("join"),
-        share("leave"),
-        share("move_between"),
-        share("keep")
-    ));
-    if let Some(unknown) = shift["unknown"].as_str() {
-        lines.push(plain(unknown));
-    }
-    lines
+    });
+    Mistakes::sorted(mistakes.collect())
 }

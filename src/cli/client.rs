@@ -57,6 +57,8 @@ pub(super) enum ClientError {
         code: String,
         /// In words.
         detail: String,
+        /// The whole problem document, for members of its own.
+        problem: Value,
     },
     /// An answer that is not Serin's.
     #[error(
@@ -288,7 +290,12 @@ impl Connection {
         let problem: Value = serde_json::from_slice(body).unwrap_or_default();
         let text = |member: &str| problem[member].as_str().map(super::table::plain);
         match (text("detail").or_else(|| text("title")), text("code")) {
-            (Some(detail), Some(code)) => ClientError::Refused { status, code, detail },
+            (Some(detail), Some(code)) => ClientError::Refused {
+                status,
+                code,
+                detail,
+                problem,
+            },
             _ => ClientError::Foreign {
                 server: self.server.url(),
                 status,

@@ -135,7 +135,7 @@ fn unknown(name: &str, stages: &[Value]) -> String {
         }
     }
     format!(
-        "{name} needs, since its traffic is unknown (say it with --rps):\n{}",
+        "{name} needs, since its traffic is unknown (`serin validate --rps` takes it):\n{}",
         indented(&table.to_string())
     )
 }

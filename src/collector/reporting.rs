@@ -80,8 +80,6 @@ impl Groups {
 /// What is known of one arm's requests and reports. Times are Unix seconds; 0 is never.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Reporting {
-    /// The last request.
-    pub last_request: u32,
     /// The last outcome.
     pub last_outcome: u32,
     /// The first request since the last outcome.
@@ -103,7 +101,6 @@ impl Reporting {
     /// Counts a request of a unit, decided at `now`.
     #[inline]
     pub fn request(&mut self, now: u32, unit_hash: u64) {
-        self.last_request = self.last_request.max(now);
         if self.unreported_since == 0 {
             self.unreported_since = now;
         }
@@ -183,7 +180,6 @@ impl Reporting {
 
     /// Adds all of `other`.
     pub fn merge(&mut self, other: &Self) {
-        self.last_request = self.last_request.max(other.last_request);
         self.last_outcome = self.last_outcome.max(other.last_outcome);
         let last = self.last_outcome;
         let waiting = [self.waiting_after(last), other.waiting_after(last)];
@@ -224,12 +220,7 @@ impl Reporting {
     }
 
     pub(super) fn encode(&self, out: &mut Writer<'_>) {
-        for number in [
-            self.last_request,
-            self.last_outcome,
-            self.unreported_since,
-            self.unreported,
-        ] {
+        for number in [self.last_outcome, self.unreported_since, self.unreported] {
             out.u32(number);
         }
         self.settled.encode(out);
@@ -245,7 +236,6 @@ impl Reporting {
 
     pub(super) fn read(reader: &mut Reader<'_>) -> Result<Self, FormatError> {
         let mut reporting = Self {
-            last_request: reader.u32()?,
             last_outcome: reader.u32()?,
             unreported_since: reader.u32()?,
             unreported: reader.u32()?,

@@ -16,7 +16,7 @@ use crate::{
     },
     stats::{
         cluster::ArmSummary,
-        evidence::{self, DEFAULT_POINTS, OddsGrid, RelativeStep, absolute_log_e, single_start_log_e},
+        evidence::{DEFAULT_POINTS, OddsGrid, RelativeStep, absolute_log_e, single_start_log_e},
         sequential::log_evidence_greater,
     },
 };
@@ -180,11 +180,6 @@ fn below_bernoulli(limit: f64, bad: u64, units: u64) -> bool {
     };
     let good = units.saturating_sub(bad);
     absolute_log_e(&grid, 1.0 - limit, good, units).is_ok_and(|log_e| log_e >= -ALPHA.ln())
-}
-
-/// The evidence of harm that a stage passed with, as a gauge.
-pub(super) fn gauge(assessment: &Assessment) -> f64 {
-    evidence::gauge(assessment.log_e, assessment.log_threshold)
 }
 
 impl Judge<'_> {

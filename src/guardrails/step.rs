@@ -6,7 +6,6 @@
 //! towards traffic only by the plan, one stage at a time.
 
 use super::{
-    clearance,
     look::{ArmLook, Look},
     propose::propose,
 };
@@ -336,7 +335,7 @@ impl Next<'_> {
                 guardrail: found.name.clone(),
                 variant: found.candidate.variant.clone(),
                 limit: found.guardrail.limit,
-                evidence: clearance::gauge(found),
+                evidence: found.evidence,
                 ruled_out: cleared.and_then(|cleared| cleared.verdict.clone().ok()),
             }
         });
