@@ -88,7 +88,7 @@ pub fn bad_unit_rate(rate: f64, requests: f64) -> f64 {
 /// The smallest multiple of control's bad rate per request, up to `largest`, that fires a `max_ratio` guardrail with
 /// probability `power` in this traffic; none where not even `largest` does. `rate` in (0, 1) is control's.
 ///
-/// Worked number: 5 % of 100,000 units, a rate of 2 %, one guardrail at α = 0.01: 1.67 times.
+/// Worked number: 5 % of 100,000 units, a rate of 2 %, one guardrail at α = 0.01: 1.54 times.
 ///
 /// # Errors
 /// [`Undefined::OutOfDomain`] for an argument outside its domain.
@@ -99,7 +99,7 @@ pub fn bad_unit_rate(rate: f64, requests: f64) -> f64 {
 ///     grid: OddsGrid::new(1.25, 24)?, log_threshold: threshold(1, 0.01)?, least_bad: 5, blocks: 32 };
 /// let traffic = StageTraffic { candidate: 5_000.0, control: 95_000.0, requests_per_unit: 1.0 };
 /// let ratio = smallest_ratio(&firing, &traffic, 0.02, 16.0, 0.8)?;
-/// assert!(ratio.is_some_and(|ratio| (1.6..1.75).contains(&ratio)), "{ratio:?}");
+/// assert!(ratio.is_some_and(|ratio| (ratio - 1.5401).abs() < 1e-3), "{ratio:?}");
 /// # Ok::<(), serin::stats::Undefined>(())
 /// ```
 pub fn smallest_ratio(
