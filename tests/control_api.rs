@@ -202,6 +202,7 @@ impl Running {
             clock: Clock::Manual(clock.clone()),
             metrics: Arc::clone(&metrics),
             assess: Arc::new(|experiment, _| assess(experiment)),
+            access: Arc::default(),
         };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();

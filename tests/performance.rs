@@ -158,6 +158,7 @@ impl Town {
             clock: shown(),
             metrics,
             assess: Arc::new(|_, _| Vec::new()),
+            access: Arc::default(),
         };
         runtime.spawn(serve(control, router(state), std::future::pending()));
         Self {

@@ -9,6 +9,7 @@ mod support;
 
 use serin::{
     domain::{
+        command::Idempotency,
         event::{Event, Recorded},
         id::Revision,
     },
@@ -23,6 +24,10 @@ fn entry(revision: u64) -> Recorded {
         actor: "tést".to_owned(),
         reason: "because \"quoted\"".to_owned(),
         event: Event::ExperimentStopped { id: id("e") },
+        idempotency: (revision == 2).then(|| Idempotency {
+            key: "ü \"1\"".to_owned(),
+            request: "abc".to_owned(),
+        }),
     }
 }
 

@@ -6,6 +6,7 @@
 pub mod catalog;
 pub mod compile;
 pub mod decide;
+pub mod done;
 
 use crate::{
     clock::Clock,
@@ -13,7 +14,7 @@ use crate::{
         Timestamp,
         command::{Command, Origin},
         event::Recorded,
-        id::{Environment, PromptName, Revision},
+        id::{Environment, ExperimentId, PromptName, Revision},
     },
     routing::live::LiveTable,
     store::{ControlLog, error::StoreError},
@@ -22,6 +23,7 @@ use arc_swap::ArcSwap;
 use catalog::Catalog;
 use compile::{Unroutable, compile};
 use decide::{Rejection, decide};
+use done::Done;
 use parking_lot::Mutex;
 use std::sync::Arc;
 use tokio::sync::broadcast;
@@ -40,6 +42,28 @@ pub enum SubmitError {
     /// Not written: try again.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The experiment changed since the caller looked at it.
+    #[error("{}", stale(.id, *.present, *.based_on))]
+    Stale {
+        /// Which.
+        id: ExperimentId,
+        /// Its last change; none when it does not exist.
+        present: Option<Revision>,
+        /// The one the caller knew.
+        based_on: Revision,
+    },
+    /// Another request was done under the same idempotency key.
+    #[error("another request was done under the idempotency key `{0}`: take a new key for a new request")]
+    KeyReused(String),
+}
+
+fn stale(id: &ExperimentId, present: Option<Revision>, based_on: Revision) -> String {
+    match present {
+        Some(present) => format!(
+            "experiment `{id}` is at revision {present} and not at {based_on}: look at what changed, then decide again"
+        ),
+        None => format!("experiment `{id}` does not exist, so it is not at revision {based_on}"),
+    }
 }
 
 /// What a command did.
@@ -49,6 +73,18 @@ pub struct Submitted {
     pub revision: Revision,
     /// What happened; empty when nothing had to.
     pub events: Vec<Arc<Recorded>>,
+    /// It had been done before under its idempotency key: these are the revision and the events of that time.
+    pub replayed: bool,
+}
+
+impl Submitted {
+    fn now(revision: Revision, events: Vec<Arc<Recorded>>) -> Self {
+        Self {
+            revision,
+            events,
+            replayed: false,
+        }
+    }
 }
 
 /// A refused command of a set, by its place in it.
@@ -82,6 +118,20 @@ pub struct View {
 
 /// Is told of every view before its table is swapped in, so that outcomes of its decisions are understood.
 pub type Subscriber = Box<dyn Fn(&View) + Send + Sync>;
+
+/// Why a command by itself was not appended.
+enum Unappended {
+    /// It was done before.
+    Done(Done),
+    Refused(SubmitError),
+    Set(SubmitAllError),
+}
+
+impl From<SubmitAllError> for Unappended {
+    fn from(error: SubmitAllError) -> Self {
+        Self::Set(error)
+    }
+}
 
 struct Writer {
     log: Box<dyn ControlLog>,
@@ -185,22 +235,57 @@ impl ControlPlane {
     /// # Errors
     /// [`SubmitError`]: refused, or not written.
     pub fn submit(&self, origin: Origin, command: Command) -> Result<Submitted, SubmitError> {
+        self.submit_based_on(origin, command, None)
+    }
+
+    /// The same, unless the command's experiment has changed since a revision. A request that was done before under
+    /// its idempotency key does nothing, and answers what it did then.
+    ///
+    /// # Errors
+    /// [`SubmitError`]: refused, based on an older revision, a key of another request, or not written.
+    pub fn submit_based_on(
+        &self,
+        origin: Origin,
+        command: Command,
+        revision: Option<Revision>,
+    ) -> Result<Submitted, SubmitError> {
         let mut writer = self.writer.lock();
-        if matches!(command, Command::FreezeExperiment { .. }) {
-            return self.freeze(&mut writer, origin, command);
-        }
-        self.catch_up(&mut writer);
-        match self.append(&mut writer, &[(origin, command)]) {
+        let check = {
+            let (origin, command) = (origin.clone(), command.clone());
+            move |catalog: &Catalog, now| permitted(catalog, &origin, &command, revision, now)
+        };
+        let appended = if matches!(command, Command::FreezeExperiment { .. }) {
+            check(&self.view().catalog, self.clock.now()).and_then(|()| {
+                self.freeze(&mut writer, origin, command)
+                    .map_err(Unappended::Refused)
+            })
+        } else {
+            self.catch_up(&mut writer);
+            self.append(&mut writer, &[(origin, command)], check)
+        };
+        match appended {
             Ok(submitted) => Ok(submitted),
-            Err(SubmitAllError::Rejected(mut refused)) => match refused.pop() {
+            Err(Unappended::Done(done)) => Ok(replayed(&writer, &done)?),
+            Err(Unappended::Refused(error)) => Err(error),
+            Err(Unappended::Set(SubmitAllError::Rejected(mut refused))) => match refused.pop() {
                 Some(refused) => Err(refused.rejection.into()),
-                None => Ok(Submitted {
-                    revision: writer.recorded.revision,
-                    events: Vec::new(),
-                }),
+                None => Ok(Submitted::now(writer.recorded.revision, Vec::new())),
             },
-            Err(SubmitAllError::Store(error)) => Err(error.into()),
+            Err(Unappended::Set(SubmitAllError::Store(error))) => Err(error.into()),
         }
+    }
+
+    /// Whether something was done before under the idempotency key of an origin.
+    #[must_use]
+    pub fn knows(&self, origin: &Origin) -> bool {
+        let key = origin.idempotency.as_ref().map(|idempotency| &idempotency.key);
+        key.is_some_and(|key| {
+            let view = self.view();
+            view.catalog
+                .done
+                .find(&origin.actor, key, self.clock.now())
+                .is_some()
+        })
     }
 
     /// Puts a freeze in force first and writes it afterwards: users must not wait for a disk.
@@ -223,10 +308,7 @@ impl ControlPlane {
             .into_iter()
             .filter(|entry| events.contains(&entry.event))
             .collect();
-        Ok(Submitted {
-            revision: writer.recorded.revision,
-            events,
-        })
+        Ok(Submitted::now(writer.recorded.revision, events))
     }
 
     /// The same for a set of commands, all or nothing, in one transaction. A command that only becomes possible
@@ -237,7 +319,7 @@ impl ControlPlane {
     pub fn submit_all(&self, commands: &[(Origin, Command)]) -> Result<Submitted, SubmitAllError> {
         let mut writer = self.writer.lock();
         self.catch_up(&mut writer);
-        self.append(&mut writer, commands)
+        self.append(&mut writer, commands, |_, _| Ok(()))
     }
 
     /// Writes freezes that the store did not take before.
@@ -250,7 +332,7 @@ impl ControlPlane {
     fn catch_up(&self, writer: &mut Writer) -> Vec<Arc<Recorded>> {
         let mut written = Vec::new();
         while let Some(pending) = writer.unrecorded.first().cloned() {
-            match self.append_quietly(writer, std::slice::from_ref(&pending)) {
+            match self.append_quietly(writer, std::slice::from_ref(&pending), |_, _| Ok(())) {
                 Ok((submitted, touched)) => {
                     writer.unrecorded.remove(0);
                     written.extend(submitted.events);
@@ -270,12 +352,13 @@ impl ControlPlane {
         written
     }
 
-    fn append(
+    fn append<E: From<SubmitAllError>>(
         &self,
         writer: &mut Writer,
         commands: &[(Origin, Command)],
-    ) -> Result<Submitted, SubmitAllError> {
-        let (submitted, touched) = self.append_quietly(writer, commands)?;
+        check: impl Fn(&Catalog, Timestamp) -> Result<(), E>,
+    ) -> Result<Submitted, E> {
+        let (submitted, touched) = self.append_quietly(writer, commands, check)?;
         if !submitted.events.is_empty() {
             self.publish(writer, touched);
         }
@@ -283,20 +366,20 @@ impl ControlPlane {
     }
 
     /// Everything but the publishing. The second value names the touched prompts; none means all.
-    fn append_quietly(
+    fn append_quietly<E: From<SubmitAllError>>(
         &self,
         writer: &mut Writer,
         commands: &[(Origin, Command)],
-    ) -> Result<(Submitted, Option<Vec<PromptName>>), SubmitAllError> {
-        // Another process may have appended: fold what it wrote and decide again.
+        check: impl Fn(&Catalog, Timestamp) -> Result<(), E>,
+    ) -> Result<(Submitted, Option<Vec<PromptName>>), E> {
+        // Another process may have appended: fold what it wrote, then check and decide again.
         loop {
-            let planned = plan(&writer.recorded, commands, self.clock.now());
+            let now = self.clock.now();
+            check(&writer.recorded, now)?;
+            let planned = plan(&writer.recorded, commands, now);
             let (entries, catalog) = planned.map_err(SubmitAllError::Rejected)?;
             if entries.is_empty() {
-                let submitted = Submitted {
-                    revision: writer.recorded.revision,
-                    events: Vec::new(),
-                };
+                let submitted = Submitted::now(writer.recorded.revision, Vec::new());
                 return Ok((submitted, Some(Vec::new())));
             }
             match writer.log.append(writer.recorded.revision, &entries) {
@@ -315,13 +398,7 @@ impl ControlPlane {
                         // Nobody listening is fine.
                         let _ = self.events.send(Arc::clone(event));
                     }
-                    return Ok((
-                        Submitted {
-                            revision: writer.recorded.revision,
-                            events,
-                        },
-                        touched,
-                    ));
+                    return Ok((Submitted::now(writer.recorded.revision, events), touched));
                 }
                 Err(StoreError::Conflict { .. }) => {
                     let missed = writer
@@ -330,7 +407,7 @@ impl ControlPlane {
                         .map_err(SubmitAllError::Store)?;
                     missed.iter().for_each(|entry| writer.recorded.apply(entry));
                 }
-                Err(error) => return Err(SubmitAllError::Store(error)),
+                Err(error) => return Err(SubmitAllError::Store(error).into()),
             }
         }
     }
@@ -346,13 +423,18 @@ impl ControlPlane {
             // take the place of the epoch which that began.
             let revision = Revision(recorded.0 + 1);
             for event in events {
-                let Origin { actor, reason } = origin.clone();
+                let Origin {
+                    actor,
+                    reason,
+                    idempotency,
+                } = origin.clone();
                 catalog.apply(&Recorded {
                     revision,
                     at: now,
                     actor,
                     reason,
                     event,
+                    idempotency,
                 });
             }
             catalog.revision = recorded;
@@ -377,6 +459,51 @@ impl ControlPlane {
         self.view.store(Arc::new(view));
         self.table.publish(Arc::new(compiled.table));
     }
+}
+
+/// Whether a command may go on to be decided: it was not done before, and its experiment is as its sender knows it.
+fn permitted(
+    catalog: &Catalog,
+    origin: &Origin,
+    command: &Command,
+    based_on: Option<Revision>,
+    now: Timestamp,
+) -> Result<(), Unappended> {
+    // First of all: after the first time the experiment is at another revision, by that very request.
+    if let Some(idempotency) = &origin.idempotency
+        && let Some(done) = catalog.done.find(&origin.actor, &idempotency.key, now)
+    {
+        return Err(if *done.request == *idempotency.request {
+            Unappended::Done(done.clone())
+        } else {
+            Unappended::Refused(SubmitError::KeyReused(idempotency.key.clone()))
+        });
+    }
+    let (Some(based_on), Some(id)) = (based_on, command.experiment()) else {
+        return Ok(());
+    };
+    let present = catalog.experiments.get(id).map(|experiment| experiment.revision);
+    if present == Some(based_on) {
+        return Ok(());
+    }
+    Err(Unappended::Refused(SubmitError::Stale {
+        id: id.clone(),
+        present,
+        based_on,
+    }))
+}
+
+/// What a request did when it was done.
+fn replayed(writer: &Writer, done: &Done) -> Result<Submitted, StoreError> {
+    let before = Revision(done.first.0.saturating_sub(1));
+    let count = usize::try_from(done.last.0 - before.0).unwrap_or(READ_CHUNK);
+    // A freeze that is not written yet has no entry.
+    let events = writer.log.read(before, count)?;
+    Ok(Submitted {
+        revision: done.last,
+        events: events.into_iter().map(Arc::new).collect(),
+        replayed: true,
+    })
 }
 
 /// What a set of commands would do to a catalog, all or nothing.
@@ -408,13 +535,18 @@ fn plan(
             match decide(&catalog, command, now) {
                 Ok(events) => {
                     for event in events {
-                        let Origin { actor, reason } = origin.clone();
+                        let Origin {
+                            actor,
+                            reason,
+                            idempotency,
+                        } = origin.clone();
                         let entry = Recorded {
                             revision: Revision(catalog.revision.0 + 1),
                             at: now,
                             actor,
                             reason,
                             event,
+                            idempotency,
                         };
                         catalog.apply(&entry);
                         entries.push(entry);

@@ -17,6 +17,7 @@ pub mod problem;
 pub mod prompt;
 pub mod rollout;
 pub mod segment;
+pub mod token;
 
 /// A moment in time, in UTC.
 pub use jiff::Timestamp;

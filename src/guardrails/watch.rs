@@ -147,7 +147,7 @@ impl Watch {
             _ => String::new(),
         };
         let freezes = matches!(command, Command::FreezeExperiment { .. });
-        let Origin { actor, reason } = origin.clone();
+        let Origin { actor, reason, .. } = origin.clone();
         match self.plane.submit(origin, command) {
             Ok(submitted) => {
                 if freezes {

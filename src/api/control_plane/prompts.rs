@@ -1,26 +1,23 @@
 //! Calls on one prompt: `/api/v1/prompts/{name}/{call}`.
 //!
 //! Owns taking the name out of the address. Names have slashes, written as they are or as `%2F`: what comes after the
-//! last slash that is written as one is the call, all before it is the name. So one route takes all of them, and a new
-//! call is a line in [`call`].
+//! last slash that is written as one is the call, all before it is the name. So one route takes all of them and brings
+//! each to the call's own address, where the name is one segment.
 
-use super::{Shared, experiments, performance, unknown_route, wrong_method};
+use super::unknown_route;
 use crate::{
     api::problem::Problem,
     control_plane::View,
     domain::{id::PromptName, prompt::Prompt},
 };
 use axum::{
-    body::Body,
-    extract::{Request, State},
-    http::Method,
-    response::Response,
+    extract::Request,
+    handler::Handler as _,
+    http::{Uri, uri::PathAndQuery},
+    response::{IntoResponse, Response},
+    routing::MethodRouter,
 };
-use hyper::{
-    StatusCode,
-    header::{ALLOW, HeaderValue},
-};
-use percent_encoding::percent_decode_str;
+use hyper::StatusCode;
 use std::sync::Arc;
 
 /// What every address here begins with.
@@ -28,25 +25,24 @@ const BASE: &str = "/api/v1/prompts/";
 /// The most of a name from an address that is repeated in an answer.
 const LONGEST_ECHO: usize = 80;
 
-pub(super) async fn call(State(shared): State<Shared>, request: Request) -> Result<Response, Problem> {
-    let path = request.uri().path().strip_prefix(BASE).unwrap_or_default();
-    let Some((name, call)) = path.rsplit_once('/') else {
-        return Err(unknown_route().await);
+/// Hands a request to the calls' own routes.
+pub(super) async fn forward(calls: MethodRouter, mut request: Request) -> Response {
+    let Some(address) = own_address(request.uri()) else {
+        return IntoResponse::into_response(unknown_route().await);
     };
-    let name = percent_decode_str(name).decode_utf8().map_err(|_| {
-        let detail = "the address is not UTF-8 after decoding its percent signs";
-        Problem::new(StatusCode::BAD_REQUEST, "BAD_ADDRESS", detail)
-    })?;
-    let name = name.into_owned();
-    match (call, request.method()) {
-        ("performance", &(Method::GET | Method::HEAD)) => {
-            performance::read(shared, name, request.uri()).await
-        }
-        ("performance", _) => Ok(only("GET,HEAD", request.method().clone()).await),
-        ("experiments", &Method::POST) => experiments::create_for_prompt(shared, name, request).await,
-        ("experiments", _) => Ok(only("POST", request.method().clone()).await),
-        _ => Err(unknown_route().await),
-    }
+    *request.uri_mut() = address;
+    calls.call(request, ()).await
+}
+
+/// The address with the name as one segment; none where there is no call.
+fn own_address(uri: &Uri) -> Option<Uri> {
+    let (name, call) = uri.path().strip_prefix(BASE)?.rsplit_once('/')?;
+    let name = name.replace('/', "%2F");
+    let query = uri.query().map_or_else(String::new, |query| format!("?{query}"));
+    let path = PathAndQuery::try_from(format!("{BASE}{name}/{call}{query}")).ok()?;
+    let mut parts = uri.clone().into_parts();
+    parts.path_and_query = Some(path);
+    Uri::from_parts(parts).ok()
 }
 
 /// The prompt with this name.
@@ -60,10 +56,30 @@ pub(super) fn existing(view: &View, name: &str) -> Result<Arc<Prompt>, Problem> 
     })
 }
 
-async fn only(allowed: &'static str, method: Method) -> Response {
-    let mut response = wrong_method(method).await.into_response().map(Body::new);
-    response
-        .headers_mut()
-        .insert(ALLOW, HeaderValue::from_static(allowed));
-    response
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_name_becomes_one_segment() {
+        let own = |text: &str| own_address(&text.parse().unwrap()).map(|uri| uri.to_string());
+        for (written, expected) in [
+            (
+                "/api/v1/prompts/a/performance",
+                Some("/api/v1/prompts/a/performance"),
+            ),
+            (
+                "/api/v1/prompts/a/b%20c/performance?window=1h",
+                Some("/api/v1/prompts/a%2Fb%20c/performance?window=1h"),
+            ),
+            ("/api/v1/prompts/a%2Fb/x/y", Some("/api/v1/prompts/a%2Fb%2Fx/y")),
+            (
+                "http://h/api/v1/prompts/a/b/c",
+                Some("http://h/api/v1/prompts/a%2Fb/c"),
+            ),
+            ("/api/v1/prompts/a", None),
+        ] {
+            assert_eq!(own(written).as_deref(), expected, "{written}");
+        }
+    }
 }
