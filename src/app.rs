@@ -6,10 +6,11 @@
 mod files;
 mod judged;
 mod telling;
+mod tokens;
 
 use crate::{
     api::{
-        control_plane::{self, ControlState},
+        control_plane::{self, Access, ControlState},
         data_plane::DataPlane,
         metrics::Metrics,
         server::{self, Limits, ServerStats},
@@ -122,6 +123,18 @@ pub struct Running {
 /// # Errors
 /// [`StartError`]; with mistakes in the files only on a first start, later ones begin with the last good state.
 pub fn start(settings: Settings) -> Result<Running, StartError> {
+    start_all(settings, None)
+}
+
+/// The same, and from then on the tokens in the file that the settings are from are followed.
+///
+/// # Errors
+/// As [`start`].
+pub fn start_from(settings: Settings, file: &Path) -> Result<Running, StartError> {
+    start_all(settings, Some(file.to_owned()))
+}
+
+fn start_all(settings: Settings, file: Option<PathBuf>) -> Result<Running, StartError> {
     // First of all: a signal right after the ports are told must drain too.
     let termination = Termination::listen()?;
     let clock = Clock::System;
@@ -174,6 +187,9 @@ pub fn start(settings: Settings) -> Result<Running, StartError> {
     let assess = judged::assessor(collector.clone(), clock.clone());
     plane.witness_ends(judged::witness(collector.clone(), Arc::clone(&assess)));
     let aa = Arc::new(Aa::new(settings.continuous_aa.clone()));
+    let auth = &settings.auth;
+    let access = Arc::new(Access::new(auth.tokens.clone(), auth.open_metrics));
+    let followed = file.map(|file| (file, Arc::clone(&access), metrics.auth_reloads()));
     let state = ControlState {
         plane: Arc::clone(&plane),
         collector: collector.clone(),
@@ -183,6 +199,7 @@ pub fn start(settings: Settings) -> Result<Running, StartError> {
         table: Arc::clone(&table),
         assess,
         assess_aa: judged::aa_assessor(Arc::clone(&aa), collector.clone(), clock.clone()),
+        access,
     };
     let watched = settings.watch.then(|| {
         (
@@ -197,6 +214,9 @@ pub fn start(settings: Settings) -> Result<Running, StartError> {
         control_runtime.block_on(async move {
             if let Some((dirs, environment, plane, clock)) = watched {
                 tokio::spawn(files::follow(dirs, environment, plane, clock, reloads));
+            }
+            if let Some((file, access, reloads)) = followed {
+                tokio::spawn(tokens::follow(file, access, reloads));
             }
             control_plane::serve(
                 control_listener,

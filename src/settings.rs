@@ -4,6 +4,7 @@
 //! port and touches no path it names. `app` and the command line call it before anything else starts, so that a
 //! wrong setting ends the process with every mistake named.
 
+pub mod auth;
 mod notifications;
 
 use crate::{
@@ -22,6 +23,7 @@ use crate::{
     },
     notices,
 };
+use auth::Auth;
 use std::{
     collections::BTreeSet,
     net::{Ipv4Addr, SocketAddr},
@@ -54,6 +56,8 @@ pub struct Settings {
     pub outcomes: Outcomes,
     /// How long silence is borne.
     pub patience: Patience,
+    /// Who may use the control plane.
+    pub auth: Auth,
     /// Units kept out of every experiment; absent: none.
     pub holdout: Option<Holdout>,
     /// Who is told of transitions.
@@ -156,7 +160,11 @@ fn resolve(mut root: Table<'_>, report: &Report) -> Option<Settings> {
         |field| field.name(Environment::new),
     );
     let data_plane = data_plane(root.section("data_plane"));
-    let control_plane = control_plane(root.section("control_plane"), &data_plane, report);
+    let written = root.section("auth");
+    // Where a token is wrong that is told, and not also that there is none.
+    let has_tokens = written.has_items("tokens");
+    let auth = auth::read(written);
+    let control_plane = control_plane(root.section("control_plane"), &data_plane, has_tokens, report);
     let store = store(root.section("store"));
     let mut section = root.section("prompts");
     let prompts = path(&mut section, "dir", "config/prompts");
@@ -169,7 +177,6 @@ fn resolve(mut root: Table<'_>, report: &Report) -> Option<Settings> {
         .optional("watch")
         .is_none_or(|field| field.boolean().unwrap_or(true));
     section.finish();
-    auth(root.section("auth"));
     let mut section = root.section("outcomes");
     let outcomes = Outcomes {
         receipt_lifetime: duration(&mut section, "receipt_lifetime", 7 * DAY, 60 * SECOND..=90 * DAY),
@@ -196,6 +203,7 @@ fn resolve(mut root: Table<'_>, report: &Report) -> Option<Settings> {
         watch,
         outcomes,
         patience,
+        auth,
         holdout,
         notifications,
     })
@@ -215,17 +223,22 @@ fn data_plane(mut section: Table<'_>) -> DataPlane {
     data_plane
 }
 
-fn control_plane(mut section: Table<'_>, data_plane: &DataPlane, report: &Report) -> ControlPlane {
+fn control_plane(
+    mut section: Table<'_>,
+    data_plane: &DataPlane,
+    has_tokens: bool,
+    report: &Report,
+) -> ControlPlane {
     let listen = address(section.optional("listen"), 8788);
     let field = section.path_of("listen");
     section.finish();
     // Whoever reaches this listener may change what users see, and without tokens it asks nobody who they are.
-    if !listen.ip().to_canonical().is_loopback() {
+    if !has_tokens && !listen.ip().to_canonical().is_loopback() {
         report.add(
             field,
             format_args!(
                 "must be a loopback address such as 127.0.0.1:8788, found {listen}: there are no tokens, so \
-                 anyone who reaches it could change what users get"
+                 anyone who reaches it could change what users get; `serin token` makes one"
             ),
         );
     } else if listen == data_plane.listen && listen.port() != 0 {
@@ -242,18 +255,6 @@ fn store(mut section: Table<'_>) -> Store {
     }
     section.finish();
     Store { path }
-}
-
-fn auth(mut section: Table<'_>) {
-    if let Some(field) = section.optional("tokens")
-        && let Some(tokens) = field.list()
-        && !tokens.is_empty()
-    {
-        field.wrong(
-            "tokens are not supported by this release; leave them out, the control plane then serves loopback only",
-        );
-    }
-    section.finish();
 }
 
 fn patience(mut section: Table<'_>, report: &Report) -> Patience {
@@ -375,4 +376,17 @@ pub fn log_filter() -> Option<String> {
     )]
     let filter = std::env::var("SERIN_LOG").ok()?;
     (!filter.trim().is_empty()).then_some(filter)
+}
+
+/// The token that commands send, from the environment variable `SERIN_TOKEN`; none when it is unset or empty. It has
+/// no option of its own on the command line, which every other program on the machine can read.
+#[must_use]
+pub fn token() -> Option<String> {
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "the one place that reads the environment"
+    )]
+    let token = std::env::var("SERIN_TOKEN").ok()?;
+    let token = token.trim();
+    (!token.is_empty()).then(|| token.to_owned())
 }

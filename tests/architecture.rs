@@ -84,6 +84,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
+            "api",
             "app",
             "clock",
             "collector",
@@ -115,6 +116,10 @@ const HOMES: &[(&str, &[&str])] = &[
     ("clap", &["cli/"]),
     ("anyhow", &["cli/", "main.rs"]),
     ("axum", &["api/"]),
+    ("utoipa", &["api/"]),
+    ("utoipa_axum", &["api/"]),
+    ("subtle", &["domain/token.rs"]),
+    ("crc32fast", &["domain/token.rs"]),
     ("cel", &["routing/audience"]),
     ("rand_distr", &["simulation/"]),
     ("rand_xoshiro", &["simulation/random.rs"]),

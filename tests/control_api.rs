@@ -214,6 +214,7 @@ impl Running {
             metrics: Arc::clone(&metrics),
             assess: Arc::new(|experiment, _| assess(experiment)),
             assess_aa: Arc::new(|_, _| vec![aa_status()]),
+            access: Arc::default(),
         };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();

@@ -159,6 +159,7 @@ impl Town {
             metrics,
             assess: Arc::new(|_, _| Vec::new()),
             assess_aa: Arc::new(|_, _| Vec::new()),
+            access: Arc::default(),
         };
         runtime.spawn(serve(control, router(state), std::future::pending()));
         Self {

@@ -29,6 +29,7 @@ fn log(text: &str) -> Vec<Recorded> {
             actor: text("actor"),
             reason: text("reason"),
             event: Event::from_stored(&json["event"].to_string()).unwrap(),
+            idempotency: None,
         }
     };
     text.lines().map(entry).collect()

@@ -9,6 +9,7 @@ mod support;
 
 use serin::{
     domain::{
+        command::Idempotency,
         event::{Event, Recorded},
         id::Revision,
     },
@@ -27,6 +28,10 @@ fn entry(revision: u64) -> Recorded {
             conclusion: None,
             results: None,
         },
+        idempotency: (revision == 2).then(|| Idempotency {
+            key: "ü \"1\"".to_owned(),
+            request: "abc".to_owned(),
+        }),
     }
 }
 

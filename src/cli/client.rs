@@ -4,12 +4,13 @@
 //! as its owner likes. Knows problem documents (RFC 9457) and says in words when nobody answers.
 
 use super::output;
+use crate::domain::token::is_damaged;
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::{
     Method, Request, StatusCode, Uri,
     client::conn::http1::{self, SendRequest},
-    header,
+    header::{self, HeaderValue},
 };
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
@@ -29,6 +30,9 @@ pub(super) enum ClientError {
     /// The address is not one.
     #[error("`{0}` is not an address such as http://127.0.0.1:8787")]
     Address(String),
+    /// The token cannot be one. Says nothing of it.
+    #[error("the token {0}")]
+    Token(&'static str),
     /// Nobody listens.
     #[error("no server answers at {0}: start one with `serin serve`")]
     NoServer(String),
@@ -78,6 +82,8 @@ pub(super) struct Server {
     authority: String,
     /// Put before every path; empty for a server at the root.
     prefix: String,
+    /// Sent along when there is one.
+    authorization: Option<HeaderValue>,
 }
 
 impl Server {
@@ -97,6 +103,7 @@ impl Server {
         Ok(Self {
             authority: format!("{}:{port}", authority.host()),
             prefix: parsed.path().trim_end_matches('/').to_owned(),
+            authorization: None,
         })
     }
 
@@ -110,7 +117,30 @@ impl Server {
         Self {
             authority: SocketAddr::new(ip, address.port()).to_string(),
             prefix: String::new(),
+            authorization: None,
         }
+    }
+
+    /// The same, asked by the holder of a token.
+    ///
+    /// # Errors
+    /// [`ClientError::Token`] for one that cannot be sent, or that lost a part of itself.
+    pub(super) fn with_token(mut self, token: &str) -> Result<Self, ClientError> {
+        if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err(ClientError::Token(
+                "must be visible ASCII characters without spaces",
+            ));
+        }
+        if is_damaged(token) {
+            return Err(ClientError::Token(
+                "does not fit its own checksum: was all of it copied, and nothing else?",
+            ));
+        }
+        let header = HeaderValue::try_from(format!("Bearer {token}"));
+        let mut header = header.map_err(|_| ClientError::Token("cannot be sent"))?;
+        header.set_sensitive(true);
+        self.authorization = Some(header);
+        Ok(self)
     }
 
     /// As a URL.
@@ -245,6 +275,9 @@ impl Connection {
                 header::USER_AGENT,
                 concat!("serin-cli/", env!("CARGO_PKG_VERSION")),
             );
+        if let Some(authorization) = &self.server.authorization {
+            request = request.header(header::AUTHORIZATION, authorization);
+        }
         if body.is_some() {
             request = request.header(header::CONTENT_TYPE, "application/json");
         }

@@ -112,7 +112,7 @@ impl Named {
 }
 
 pub(super) fn control_plane(global: &Global, at: &Address) -> Result<Server> {
-    global.server(at.url.as_deref(), |settings| settings.control_plane.listen)
+    global.control_plane(at.url.as_deref())
 }
 
 pub(super) fn view(global: &Global, at: &Address, path: &str, shown: fn(&Value) -> String) -> Result<()> {

@@ -16,6 +16,7 @@ mod evidence;
 mod experiment;
 mod explain;
 mod figures;
+mod openapi;
 mod options;
 mod output;
 mod plan;
@@ -27,9 +28,10 @@ mod serve;
 mod server;
 mod simulate;
 mod table;
+mod token;
 mod validate;
 
-use crate::settings::{DEFAULT_FILE, Settings};
+use crate::settings::{self, DEFAULT_FILE, Settings};
 use anyhow::{Result, anyhow};
 use clap::{Parser, Subcommand};
 use client::Server;
@@ -60,6 +62,9 @@ struct Global {
     /// Print JSON instead of text for people
     #[arg(long, global = true)]
     json: bool,
+    /// A file with the token for the control plane [default: the environment variable SERIN_TOKEN]
+    #[arg(long, global = true, value_name = "FILE")]
+    token_file: Option<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -83,6 +88,9 @@ enum Command {
     },
     Demo(demo::Demo),
     Simulate(simulate::Simulate),
+    Token(token::Token),
+    /// Print the OpenAPI 3.1 document of the control plane
+    Openapi,
 }
 
 impl Arguments {
@@ -108,6 +116,8 @@ pub fn run(arguments: Arguments) -> ExitCode {
         Command::Prompt { command } => prompt::run(&command, global),
         Command::Demo(demo) => demo::run(&demo, global.json),
         Command::Simulate(simulate) => simulate::run(&simulate, global.json),
+        Command::Token(token) => token::run(&token, global.json),
+        Command::Openapi => openapi::run(),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -123,6 +133,19 @@ pub fn run(arguments: Arguments) -> ExitCode {
 impl Global {
     fn file(&self) -> &Path {
         self.config.as_deref().unwrap_or(Path::new(DEFAULT_FILE))
+    }
+
+    /// The control plane to ask, with the token there is.
+    fn control_plane(&self, url: Option<&str>) -> Result<Server> {
+        let server = self.server(url, |settings| settings.control_plane.listen)?;
+        let token = match &self.token_file {
+            Some(file) => Some(token::read(file)?),
+            None => settings::token(),
+        };
+        Ok(match token {
+            Some(token) => server.with_token(&token)?,
+            None => server,
+        })
     }
 
     /// The server to ask: the one of the URL, or the one whose address `listener` finds in the settings. Where

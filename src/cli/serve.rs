@@ -19,7 +19,7 @@ pub(super) fn run(config: &Path) -> Result<()> {
         let noun = if count == 1 { "mistake" } else { "mistakes" };
         anyhow!("{count} {noun} in the settings\n{mistakes}")
     })?;
-    let running = server::start(settings)?;
+    let running = server::start_from(settings, config)?;
     let [data_plane, control_plane] =
         [running.data_plane, running.control_plane].map(|address| Server::listening_on(address).url());
     // Serving goes on when nobody reads this line.

@@ -2,6 +2,7 @@
 
 use crate::settings::Settings;
 use anyhow::{Context as _, Result};
+use std::path::Path;
 
 pub(super) use crate::app::Running;
 
@@ -11,4 +12,12 @@ pub(super) use crate::app::Running;
 /// Why the server refuses to start; nothing is left running then.
 pub(super) fn start(settings: Settings) -> Result<Running> {
     crate::app::start(settings).context("the server does not start")
+}
+
+/// The same with the file that the settings are from, whose tokens are followed.
+///
+/// # Errors
+/// As [`start`].
+pub(super) fn start_from(settings: Settings, file: &Path) -> Result<Running> {
+    crate::app::start_from(settings, file).context("the server does not start")
 }

@@ -1,5 +1,6 @@
 //! The catalog: everything the control log says, folded. `apply` cannot fail and judges nothing.
 
+use super::done::DoneRequests;
 use crate::domain::{
     Timestamp,
     allocation::Holdout,
@@ -33,6 +34,8 @@ pub struct Catalog {
     pub holdout: Option<Holdout>,
     /// Key ids and secrets of receipts, oldest first.
     pub receipt_keys: Vec<(u8, [u8; 16])>,
+    /// What was done under idempotency keys.
+    pub done: Arc<DoneRequests>,
     metric_keys: BTreeMap<String, MetricKey>,
     /// Ids in the order of their keys.
     ids: Vec<ExperimentId>,
@@ -85,6 +88,9 @@ impl Catalog {
     pub fn apply(&mut self, entry: &Recorded) {
         self.revision = entry.revision;
         let at = entry.at;
+        if let Some(idempotency) = &entry.idempotency {
+            Arc::make_mut(&mut self.done).remember(entry, idempotency);
+        }
         match &entry.event {
             Event::PromptRegistered { prompt, key, version } => self.register(prompt, *key, version),
             Event::PromptDeployed {

@@ -6,6 +6,10 @@
 pub mod catalog;
 pub mod compile;
 pub mod decide;
+pub mod done;
+mod submission;
+
+pub use submission::{RefusedCommand, SubmitAllError, SubmitError, Submitted};
 
 use crate::{
     clock::Clock,
@@ -22,53 +26,16 @@ use crate::{
 use arc_swap::ArcSwap;
 use catalog::Catalog;
 use compile::{Unroutable, compile};
-use decide::{Rejection, decide};
+use decide::decide;
 use parking_lot::Mutex;
 use std::sync::Arc;
+use submission::{Unappended, permitted, replayed};
 use tokio::sync::broadcast;
 
 /// Events a slow listener may lag behind before it misses some.
 const EVENT_BACKLOG: usize = 1024;
 /// Entries read from the log at a time.
 const READ_CHUNK: usize = 10_000;
-
-/// Why a command did not go through.
-#[derive(Debug, Clone, PartialEq, thiserror::Error)]
-pub enum SubmitError {
-    /// Refused: the caller can mend it.
-    #[error(transparent)]
-    Rejected(#[from] Rejection),
-    /// Not written: try again.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-}
-
-/// What a command did.
-#[derive(Debug, Clone)]
-pub struct Submitted {
-    /// The log after it.
-    pub revision: Revision,
-    /// What happened; empty when nothing had to.
-    pub events: Vec<Arc<Recorded>>,
-}
-
-/// A refused command of a set, by its place in it.
-#[derive(Debug, Clone, PartialEq)]
-pub struct RefusedCommand {
-    /// Index into the submitted set.
-    pub index: usize,
-    /// Why.
-    pub rejection: Rejection,
-}
-
-/// Why a set of commands did not go through; nothing of it was done.
-#[derive(Debug, Clone, PartialEq)]
-pub enum SubmitAllError {
-    /// At least one was refused.
-    Rejected(Vec<RefusedCommand>),
-    /// Not written.
-    Store(StoreError),
-}
 
 /// What is published after every change.
 #[derive(Debug)]
@@ -86,7 +53,6 @@ pub type Subscriber = Box<dyn Fn(&View) + Send + Sync>;
 
 /// Says how the results of an experiment are at the moment it ends; none when nobody can.
 pub type Witness = Box<dyn Fn(&Experiment, Revision, Timestamp) -> Option<serde_json::Value> + Send + Sync>;
-
 struct Writer {
     log: Box<dyn ControlLog>,
     /// Folded from the log alone.
@@ -198,22 +164,57 @@ impl ControlPlane {
     /// # Errors
     /// [`SubmitError`]: refused, or not written.
     pub fn submit(&self, origin: Origin, command: Command) -> Result<Submitted, SubmitError> {
+        self.submit_based_on(origin, command, None)
+    }
+
+    /// The same, unless the command's experiment has changed since a revision. A request that was done before under
+    /// its idempotency key does nothing, and answers what it did then.
+    ///
+    /// # Errors
+    /// [`SubmitError`]: refused, based on an older revision, a key of another request, or not written.
+    pub fn submit_based_on(
+        &self,
+        origin: Origin,
+        command: Command,
+        revision: Option<Revision>,
+    ) -> Result<Submitted, SubmitError> {
         let mut writer = self.writer.lock();
-        if matches!(command, Command::FreezeExperiment { .. }) {
-            return self.freeze(&mut writer, origin, command);
-        }
-        self.catch_up(&mut writer);
-        match self.append(&mut writer, &[(origin, command)]) {
+        let check = {
+            let (origin, command, now) = (origin.clone(), command.clone(), self.clock.now());
+            move |catalog: &Catalog| permitted(catalog, &origin, &command, revision, now)
+        };
+        let appended = if matches!(command, Command::FreezeExperiment { .. }) {
+            check(&self.view().catalog).and_then(|()| {
+                self.freeze(&mut writer, origin, command)
+                    .map_err(Unappended::Refused)
+            })
+        } else {
+            self.catch_up(&mut writer);
+            self.append(&mut writer, &[(origin, command)], check)
+        };
+        match appended {
             Ok(submitted) => Ok(submitted),
-            Err(SubmitAllError::Rejected(mut refused)) => match refused.pop() {
+            Err(Unappended::Done(done)) => Ok(replayed(&*writer.log, &done)?),
+            Err(Unappended::Refused(error)) => Err(error),
+            Err(Unappended::Set(SubmitAllError::Rejected(mut refused))) => match refused.pop() {
                 Some(refused) => Err(refused.rejection.into()),
-                None => Ok(Submitted {
-                    revision: writer.recorded.revision,
-                    events: Vec::new(),
-                }),
+                None => Ok(Submitted::now(writer.recorded.revision, Vec::new())),
             },
-            Err(SubmitAllError::Store(error)) => Err(error.into()),
+            Err(Unappended::Set(SubmitAllError::Store(error))) => Err(error.into()),
         }
+    }
+
+    /// Whether something was done before under the idempotency key of an origin.
+    #[must_use]
+    pub fn knows(&self, origin: &Origin) -> bool {
+        let key = origin.idempotency.as_ref().map(|idempotency| &idempotency.key);
+        key.is_some_and(|key| {
+            let view = self.view();
+            view.catalog
+                .done
+                .find(&origin.actor, key, self.clock.now())
+                .is_some()
+        })
     }
 
     /// Puts a freeze in force first and writes it afterwards: users must not wait for a disk.
@@ -237,10 +238,7 @@ impl ControlPlane {
             .into_iter()
             .filter(|entry| events.contains(&entry.event))
             .collect();
-        Ok(Submitted {
-            revision: writer.recorded.revision,
-            events,
-        })
+        Ok(Submitted::now(writer.recorded.revision, events))
     }
 
     /// The same for a set of commands, all or nothing, in one transaction. A command that only becomes possible
@@ -251,7 +249,7 @@ impl ControlPlane {
     pub fn submit_all(&self, commands: &[(Origin, Command)]) -> Result<Submitted, SubmitAllError> {
         let mut writer = self.writer.lock();
         self.catch_up(&mut writer);
-        self.append(&mut writer, commands)
+        self.append(&mut writer, commands, |_| Ok(()))
     }
 
     /// Writes freezes that the store did not take before.
@@ -264,7 +262,7 @@ impl ControlPlane {
     fn catch_up(&self, writer: &mut Writer) -> Vec<Arc<Recorded>> {
         let mut written = Vec::new();
         while let Some((origin, command, since)) = writer.unrecorded.first().cloned() {
-            match self.append_quietly(writer, &[(origin, command)], since) {
+            match self.append_quietly(writer, &[(origin, command)], since, |_| Ok(())) {
                 Ok((submitted, touched)) => {
                     writer.unrecorded.remove(0);
                     written.extend(submitted.events);
@@ -284,12 +282,13 @@ impl ControlPlane {
         written
     }
 
-    fn append(
+    fn append<E: From<SubmitAllError>>(
         &self,
         writer: &mut Writer,
         commands: &[(Origin, Command)],
-    ) -> Result<Submitted, SubmitAllError> {
-        let (submitted, touched) = self.append_quietly(writer, commands, self.clock.now())?;
+        check: impl Fn(&Catalog) -> Result<(), E>,
+    ) -> Result<Submitted, E> {
+        let (submitted, touched) = self.append_quietly(writer, commands, self.clock.now(), check)?;
         if !submitted.events.is_empty() {
             self.publish(writer, touched);
         }
@@ -297,21 +296,20 @@ impl ControlPlane {
     }
 
     /// Everything but the publishing. The second value names the touched prompts; none means all.
-    fn append_quietly(
+    fn append_quietly<E: From<SubmitAllError>>(
         &self,
         writer: &mut Writer,
         commands: &[(Origin, Command)],
         now: Timestamp,
-    ) -> Result<(Submitted, Option<Vec<PromptName>>), SubmitAllError> {
-        // Another process may have appended: fold what it wrote and decide again.
+        check: impl Fn(&Catalog) -> Result<(), E>,
+    ) -> Result<(Submitted, Option<Vec<PromptName>>), E> {
+        // Another process may have appended: fold what it wrote, then check and decide again.
         loop {
+            check(&writer.recorded)?;
             let planned = plan(&writer.recorded, commands, now, writer.witness.as_ref());
             let (entries, catalog) = planned.map_err(SubmitAllError::Rejected)?;
             if entries.is_empty() {
-                let submitted = Submitted {
-                    revision: writer.recorded.revision,
-                    events: Vec::new(),
-                };
+                let submitted = Submitted::now(writer.recorded.revision, Vec::new());
                 return Ok((submitted, Some(Vec::new())));
             }
             match writer.log.append(writer.recorded.revision, &entries) {
@@ -330,13 +328,7 @@ impl ControlPlane {
                         // Nobody listening is fine.
                         let _ = self.events.send(Arc::clone(event));
                     }
-                    return Ok((
-                        Submitted {
-                            revision: writer.recorded.revision,
-                            events,
-                        },
-                        touched,
-                    ));
+                    return Ok((Submitted::now(writer.recorded.revision, events), touched));
                 }
                 Err(StoreError::Conflict { .. }) => {
                     let missed = writer
@@ -345,7 +337,7 @@ impl ControlPlane {
                         .map_err(SubmitAllError::Store)?;
                     missed.iter().for_each(|entry| writer.recorded.apply(entry));
                 }
-                Err(error) => return Err(SubmitAllError::Store(error)),
+                Err(error) => return Err(SubmitAllError::Store(error).into()),
             }
         }
     }
@@ -361,13 +353,18 @@ impl ControlPlane {
             // take the place of the epoch which that began.
             let revision = Revision(recorded.0 + 1);
             for event in events {
-                let Origin { actor, reason } = origin.clone();
+                let Origin {
+                    actor,
+                    reason,
+                    idempotency,
+                } = origin.clone();
                 catalog.apply(&Recorded {
                     revision,
                     at: *since,
                     actor,
                     reason,
                     event,
+                    idempotency,
                 });
             }
             catalog.revision = recorded;
@@ -425,13 +422,18 @@ fn plan(
                 Ok(events) => {
                     for mut event in events {
                         bear_witness(&mut event, &catalog, witness, now);
-                        let Origin { actor, reason } = origin.clone();
+                        let Origin {
+                            actor,
+                            reason,
+                            idempotency,
+                        } = origin.clone();
                         let entry = Recorded {
                             revision: Revision(catalog.revision.0 + 1),
                             at: now,
                             actor,
                             reason,
                             event,
+                            idempotency,
                         };
                         catalog.apply(&entry);
                         entries.push(entry);

@@ -88,6 +88,12 @@ impl<'n> Table<'n> {
         })
     }
 
+    /// Whether a list of this table has anything in it.
+    pub(crate) fn has_items(&self, key: &str) -> bool {
+        let found = self.entries.iter().find(|(name, _)| name == key);
+        found.is_some_and(|(_, node)| matches!(&node.content, Content::List(items) if !items.is_empty()))
+    }
+
     /// The path of this table, or of a key in it.
     pub(crate) fn path_of(&self, key: &str) -> String {
         key_path(&self.path, key)

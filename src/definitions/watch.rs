@@ -1,4 +1,4 @@
-//! Tells when the set of definition files changed and has come to rest.
+//! Tells when the set of definition files, or a file by itself, changed and has come to rest.
 //!
 //! Owns the question "has anything changed?", never reads a file and never says what changed: the listener loads
 //! everything again. A change is found by comparing fingerprints of the folders, so a rename over a file, a swapped
@@ -18,8 +18,10 @@ use notify::{
     event::{AccessKind, AccessMode},
 };
 use std::{
+    fs,
     hash::{DefaultHasher, Hash, Hasher},
-    path::Path,
+    io,
+    path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
@@ -38,6 +40,13 @@ const RECHECK: Duration = Duration::from_millis(50);
 /// The shortest time between two looks, however many notifications come.
 const BREATHER: Duration = Duration::from_millis(20);
 
+/// What is looked at.
+#[derive(Debug)]
+enum Watched {
+    Definitions(DefinitionDirs),
+    File(PathBuf),
+}
+
 /// Watches the folders from its creation on; ends when it is dropped.
 pub struct Watcher {
     changes: mpsc::Receiver<Changed>,
@@ -50,10 +59,20 @@ impl Watcher {
     /// Must be called inside a tokio runtime with its timer on.
     #[must_use]
     pub fn start(dirs: DefinitionDirs) -> Self {
+        Self::of(Watched::Definitions(dirs))
+    }
+
+    /// The same for one file, which may be replaced and may be missing for a while.
+    #[must_use]
+    pub fn of_file(file: PathBuf) -> Self {
+        Self::of(Watched::File(file))
+    }
+
+    fn of(watched: Watched) -> Self {
         // One waiting announcement says all there is to say, so one place is enough.
         let (sender, changes) = mpsc::channel(1);
-        let settling = Settling::new(fingerprint(&dirs), QUIET);
-        let task = task::spawn(watch(dirs, settling, sender));
+        let settling = Settling::new(watched.fingerprint(), QUIET);
+        let task = task::spawn(watch(watched, settling, sender));
         Self { changes, task }
     }
 
@@ -70,17 +89,17 @@ impl Drop for Watcher {
     }
 }
 
-async fn watch(dirs: DefinitionDirs, mut settling: Settling, changes: mpsc::Sender<Changed>) {
-    let dirs = Arc::new(dirs);
+async fn watch(watched: Watched, mut settling: Settling, changes: mpsc::Sender<Changed>) {
+    let watched = Arc::new(watched);
     let touched = Arc::new(Notify::new());
-    let mut notifications = armed(&dirs, &touched).await;
+    let mut notifications = armed(&watched, &touched).await;
     loop {
         let wait = if settling.is_pending() { RECHECK } else { POLL };
         // A touch only ends the wait; an elapsed wait is a poll.
         let _ = timeout(wait, touched.notified()).await;
         let looked_at = Instant::now();
-        let of = Arc::clone(&dirs);
-        let Ok(seen) = task::spawn_blocking(move || fingerprint(&of)).await else {
+        let of = Arc::clone(&watched);
+        let Ok(seen) = task::spawn_blocking(move || of.fingerprint()).await else {
             continue;
         };
         if let Some(changed) = settling.observe(seen, looked_at) {
@@ -89,21 +108,21 @@ async fn watch(dirs: DefinitionDirs, mut settling: Settling, changes: mpsc::Send
             }
             // Folders may have been replaced, and notifications follow a folder and not its name.
             drop(notifications);
-            notifications = armed(&dirs, &touched).await;
+            notifications = armed(&watched, &touched).await;
         }
         sleep(BREATHER).await;
     }
 }
 
 /// Sets up notifications where waiting for a slow disk harms nobody.
-async fn armed(dirs: &Arc<DefinitionDirs>, touched: &Arc<Notify>) -> Option<RecommendedWatcher> {
-    let (dirs, touched) = (Arc::clone(dirs), Arc::clone(touched));
-    let armed = task::spawn_blocking(move || notifications(&dirs, &touched)).await;
+async fn armed(watched: &Arc<Watched>, touched: &Arc<Notify>) -> Option<RecommendedWatcher> {
+    let (watched, touched) = (Arc::clone(watched), Arc::clone(touched));
+    let armed = task::spawn_blocking(move || notifications(&watched, &touched)).await;
     armed.ok().flatten()
 }
 
 /// Asks the system to tell of changes; none where it cannot, which the polling makes up for.
-fn notifications(dirs: &DefinitionDirs, touched: &Arc<Notify>) -> Option<RecommendedWatcher> {
+fn notifications(watched: &Watched, touched: &Arc<Notify>) -> Option<RecommendedWatcher> {
     let touched = Arc::clone(touched);
     let tell = move |event: notify::Result<notify::Event>| {
         // Looking at the folders is an access too: only a closed write is news.
@@ -121,10 +140,7 @@ fn notifications(dirs: &DefinitionDirs, touched: &Arc<Notify>) -> Option<Recomme
     let mut watcher = notify::recommended_watcher(tell)
         .inspect_err(|error| complain("definitions", error))
         .ok()?;
-    for (dir, mode) in [
-        (&dirs.prompts, RecursiveMode::Recursive),
-        (&dirs.experiments, RecursiveMode::NonRecursive),
-    ] {
+    for (dir, mode) in watched.folders() {
         if let Err(error) = watcher.watch(dir, mode) {
             complain(&dir.display().to_string(), &error);
         }
@@ -132,12 +148,33 @@ fn notifications(dirs: &DefinitionDirs, touched: &Arc<Notify>) -> Option<Recomme
     Some(watcher)
 }
 
-/// What the folders look like from outside: every file's path, length, times and identity, links followed.
-fn fingerprint(dirs: &DefinitionDirs) -> Fingerprint {
-    let mut hasher = DefaultHasher::new();
-    add_folder(&mut hasher, &dirs.prompts, Depth::Recursive);
-    add_folder(&mut hasher, &dirs.experiments, Depth::Flat);
-    Fingerprint::new(hasher.finish())
+impl Watched {
+    /// Where something may happen. A file's folder and not the file: notifications of a file end when it is replaced.
+    fn folders(&self) -> Vec<(&Path, RecursiveMode)> {
+        match self {
+            Self::Definitions(dirs) => vec![
+                (&dirs.prompts, RecursiveMode::Recursive),
+                (&dirs.experiments, RecursiveMode::NonRecursive),
+            ],
+            Self::File(file) => {
+                let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
+                vec![(folder.unwrap_or(Path::new(".")), RecursiveMode::NonRecursive)]
+            }
+        }
+    }
+
+    /// What it looks like from outside: every file's path, length, times and identity, links followed.
+    fn fingerprint(&self) -> Fingerprint {
+        let mut hasher = DefaultHasher::new();
+        match self {
+            Self::Definitions(dirs) => {
+                add_folder(&mut hasher, &dirs.prompts, Depth::Recursive);
+                add_folder(&mut hasher, &dirs.experiments, Depth::Flat);
+            }
+            Self::File(file) => add_file(&mut hasher, fs::metadata(file)),
+        }
+        Fingerprint::new(hasher.finish())
+    }
 }
 
 fn add_folder(hasher: &mut DefaultHasher, dir: &Path, depth: Depth) {
@@ -145,22 +182,26 @@ fn add_folder(hasher: &mut DefaultHasher, dir: &Path, depth: Depth) {
     walk.files.len().hash(hasher);
     for file in walk.files {
         file.path.hash(hasher);
-        match file.metadata {
-            Ok(metadata) => {
-                metadata.len().hash(hasher);
-                metadata.modified().ok().hash(hasher);
-                #[cfg(unix)]
-                {
-                    use std::os::unix::fs::MetadataExt as _;
-                    // The time of change also moves when a file is made readable, or its time is set back.
-                    (metadata.dev(), metadata.ino()).hash(hasher);
-                    (metadata.ctime(), metadata.ctime_nsec()).hash(hasher);
-                }
-            }
-            Err(error) => error.kind().hash(hasher),
-        }
+        add_file(hasher, file.metadata);
     }
     for mistake in walk.mistakes {
         mistake.to_string().hash(hasher);
+    }
+}
+
+fn add_file(hasher: &mut DefaultHasher, metadata: io::Result<fs::Metadata>) {
+    match metadata {
+        Ok(metadata) => {
+            metadata.len().hash(hasher);
+            metadata.modified().ok().hash(hasher);
+            #[cfg(unix)]
+            {
+                use std::os::unix::fs::MetadataExt as _;
+                // The time of change also moves when a file is made readable, or its time is set back.
+                (metadata.dev(), metadata.ino()).hash(hasher);
+                (metadata.ctime(), metadata.ctime_nsec()).hash(hasher);
+            }
+        }
+        Err(error) => error.kind().hash(hasher),
     }
 }

@@ -8,6 +8,7 @@ use super::{
     id::{Environment, ExperimentId, PromptName, Revision},
     prompt::{PromptDraft, VersionRef},
 };
+use serde::{Deserialize, Serialize};
 
 /// What the actor of a command from a file begins with.
 pub const FILE_ACTOR: &str = "file:";
@@ -36,10 +37,22 @@ pub fn file_of(actor: &str) -> Option<&str> {
 /// Who asks, and why; lands in the log with every event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Origin {
-    /// `file:<path>`, `<who> apply:<set>/<path>`, `guardrail:<name>`, `api`, `schedule`, `system`.
+    /// `file:<path>`, `<who> apply:<set>/<path>`, `guardrail:<name>`, a token's name, `api`, `schedule`, `settings`,
+    /// `system`.
     pub actor: String,
     /// In words.
     pub reason: String,
+    /// How the caller tells this request from others, when it may send it again.
+    pub idempotency: Option<Idempotency>,
+}
+
+/// What makes a request that is sent again the same one; kept in the log with every event it caused.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Idempotency {
+    /// The caller's key; each actor has keys of its own.
+    pub key: String,
+    /// The digest of the request.
+    pub request: String,
 }
 
 impl Origin {
@@ -49,7 +62,14 @@ impl Origin {
         Self {
             actor: actor.into(),
             reason: reason.into(),
+            idempotency: None,
         }
+    }
+
+    /// The same, to be done once however often it is sent.
+    #[must_use]
+    pub fn once(self, idempotency: Option<Idempotency>) -> Self {
+        Self { idempotency, ..self }
     }
 }
 
@@ -148,4 +168,29 @@ pub enum Command {
         /// The new key.
         secret: [u8; 16],
     },
+}
+
+impl Command {
+    /// The experiment it is about.
+    #[must_use]
+    pub fn experiment(&self) -> Option<&ExperimentId> {
+        match self {
+            Self::PutExperiment(spec) => Some(&spec.id),
+            Self::StartExperiment(id)
+            | Self::StopExperiment(id)
+            | Self::ConcludeExperiment { id, .. }
+            | Self::HoldExperiment { id, .. }
+            | Self::FreezeExperiment { id, .. }
+            | Self::ClearHold { id, .. }
+            | Self::AdvanceExperiment { id, .. }
+            | Self::CompleteExperiment { id, .. }
+            | Self::ResumeExperiment(id)
+            | Self::PromoteExperiment(id)
+            | Self::RecordAlert { id, .. } => Some(id),
+            Self::RegisterPrompt { .. }
+            | Self::DeployPrompt { .. }
+            | Self::SetHoldout(_)
+            | Self::RotateReceiptKey { .. } => None,
+        }
+    }
 }

@@ -3,6 +3,7 @@
 use super::{
     Timestamp,
     allocation::Holdout,
+    command::Idempotency,
     duration_text,
     experiment::{Conclusion, ExperimentSpec, FreezeCause, HoldCause, PinnedVersion},
     guardrail::{Breach, Limit},
@@ -239,6 +240,9 @@ pub struct Recorded {
     pub reason: String,
     /// What.
     pub event: Event,
+    /// The request that caused it, when its sender may send it again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub idempotency: Option<Idempotency>,
 }
 
 /// Why a stored event cannot be read.
@@ -255,6 +259,8 @@ pub enum EventFormatError {
 #[derive(Serialize)]
 struct Stored<'a> {
     v: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    idempotency: Option<&'a Idempotency>,
     #[serde(flatten)]
     event: &'a Event,
 }
@@ -265,8 +271,17 @@ impl Event {
     /// # Errors
     /// [`EventFormatError::Shape`] when a value has no JSON form.
     pub fn to_stored(&self) -> Result<String, EventFormatError> {
+        self.to_stored_once(None)
+    }
+
+    /// The same with the request that caused it beside the format's version.
+    ///
+    /// # Errors
+    /// As [`Self::to_stored`].
+    pub fn to_stored_once(&self, idempotency: Option<&Idempotency>) -> Result<String, EventFormatError> {
         Ok(serde_json::to_string(&Stored {
             v: FORMAT,
+            idempotency,
             event: self,
         })?)
     }
@@ -276,15 +291,28 @@ impl Event {
     /// # Errors
     /// [`EventFormatError`] for a newer format or text that is no event.
     pub fn from_stored(text: &str) -> Result<Self, EventFormatError> {
+        Self::from_stored_once(text).map(|(event, _)| event)
+    }
+
+    /// The same with the request that caused it.
+    ///
+    /// # Errors
+    /// As [`Self::from_stored`].
+    pub fn from_stored_once(text: &str) -> Result<(Self, Option<Idempotency>), EventFormatError> {
         let mut json: serde_json::Value = serde_json::from_str(text)?;
         let version = json.get("v").and_then(serde_json::Value::as_u64).unwrap_or(0);
         let version = u32::try_from(version).unwrap_or(u32::MAX);
         if version > FORMAT {
             return Err(EventFormatError::Newer(version));
         }
+        let mut idempotency = None;
         if let Some(object) = json.as_object_mut() {
             object.remove("v");
+            idempotency = object
+                .remove("idempotency")
+                .map(serde_json::from_value)
+                .transpose()?;
         }
-        Ok(serde_json::from_value(json)?)
+        Ok((serde_json::from_value(json)?, idempotency))
     }
 }

@@ -42,6 +42,17 @@ fn prompt_path(name: &str) -> bool {
         && !name.chars().any(char::is_control)
 }
 
+/// Actors that are no tokens: whoever could call a token so would speak in their name. Those of files and guardrails
+/// have a colon, which no name here has.
+const RESERVED_ACTORS: [&str; 4] = ["api", "schedule", "settings", "system"];
+
+fn token_name(name: &str) -> bool {
+    plain(name, 64)
+        && !RESERVED_ACTORS
+            .iter()
+            .any(|actor| actor.eq_ignore_ascii_case(name))
+}
+
 macro_rules! names {
     ($($(#[$doc:meta])* $name:ident, $what:literal, $check:expr, $rule:literal;)*) => {$(
         $(#[$doc])*
@@ -104,6 +115,9 @@ macro_rules! names {
 }
 
 names! {
+    /// A token's name: the actor of what its holder does.
+    TokenName, "token", token_name,
+        "1 to 64 of letters, digits, `.`, `_`, `-`, and not one of the reserved `api`, `schedule`, `settings`, `system`";
     /// A prompt's name; `/` and spaces are fine, as in Langfuse.
     PromptName, "prompt", prompt_path,
         "1 to 255 characters, no `|`, no `//`, no leading or trailing `/` or space, not `new`";

@@ -18,6 +18,7 @@ pub mod problem;
 pub mod prompt;
 pub mod rollout;
 pub mod segment;
+pub mod token;
 
 /// A moment in time, in UTC.
 pub use jiff::Timestamp;

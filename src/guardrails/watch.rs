@@ -216,7 +216,7 @@ impl Watch {
         };
         let freezes = matches!(command, Command::FreezeExperiment { .. });
         let breaches = freezes || !evidence.is_empty();
-        let Origin { actor, reason } = origin.clone();
+        let Origin { actor, reason, .. } = origin.clone();
         match self.plane.submit(origin, command) {
             Ok(submitted) if freezes => {
                 self.time_to_freeze.observe(since.elapsed().as_secs_f64());

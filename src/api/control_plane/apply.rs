@@ -4,10 +4,10 @@
 //! [`crate::definitions::plan`].
 
 use super::{
-    Shared, blocking, body,
-    experiments::ACTOR,
+    Shared, blocking,
+    change::Change,
     json, outlook,
-    refusal::{invalid_set, store_failed},
+    refusal::{forbidden, invalid_set, store_failed},
 };
 use crate::{
     api::problem::Problem,
@@ -18,7 +18,11 @@ use crate::{
         reconcile::Reconciliation,
         set::{AppliedSet, set_from_json},
     },
-    domain::id::Revision,
+    domain::{
+        event::{Event, Recorded},
+        id::Revision,
+        token::Role,
+    },
     preflight::Preflight,
 };
 use axum::{
@@ -29,27 +33,41 @@ use hyper::StatusCode;
 use serde::Serialize;
 use serde_json::{Map, Value};
 use std::sync::Arc;
+use utoipa::ToSchema;
 
 /// The largest set.
 const MAX_BYTES: usize = 32 << 20;
 
 /// What was or would be done.
-#[derive(Serialize)]
-struct Applied {
+#[derive(Serialize, ToSchema)]
+pub(super) struct Applied {
     set: String,
     dry_run: bool,
     /// The log afterwards; of a dry run, the log it was made at.
+    #[schema(value_type = u64)]
     log_revision: Revision,
+    /// What changes, how much of the traffic moves, and warnings.
     #[serde(flatten)]
+    #[schema(value_type = Object)]
     plan: Plan,
     /// Of every experiment that is made or changed and has guardrails.
+    #[schema(value_type = Vec<Object>)]
     preflight: Vec<Preflight>,
 }
 
+/// Apply a set of definitions
+///
+/// All of it or nothing. The same set again changes nothing, so no `Idempotency-Key` is needed; one that is sent is
+/// kept in the log. A set that gives users another version by moving a label needs an operator.
+#[utoipa::path(post, path = "/api/v1/apply", operation_id = "apply", tag = "system",
+    request_body(content = Object, description = "`set`, `files`, and optionally `dry_run` and `reason`"),
+    responses((status = 200, description = "What changed, or would", body = Applied)))]
 pub(super) async fn apply(State(shared): State<Shared>, request: Request) -> Result<Response, Problem> {
-    let body = body::object_up_to(request, MAX_BYTES).await?.unwrap_or_default();
+    let (change, body) = Change::read_up_to(request, MAX_BYTES).await?;
+    change.is_based_on_nothing()?;
+    let body = body.unwrap_or_default();
     let submitting = shared.clone();
-    let (mut applied, after) = blocking(move || submit(&submitting, &body)).await?;
+    let (mut applied, after) = blocking(move || submit(&submitting, &change, &body)).await?;
     // It stops nothing, so what cannot be read is left out.
     let designs: Vec<_> = applied.plan.designs(&after).cloned().collect();
     for experiment in designs {
@@ -65,9 +83,14 @@ pub(super) async fn apply(State(shared): State<Shared>, request: Request) -> Res
     Ok(json(StatusCode::OK, &applied))
 }
 
-fn submit(shared: &Shared, body: &Map<String, Value>) -> Result<(Applied, Catalog), Problem> {
+fn submit(
+    shared: &Shared,
+    change: &Change,
+    body: &Map<String, Value>,
+) -> Result<(Applied, Catalog), Problem> {
     let state = &shared.state;
-    let set = set_from_json(body, &state.environment, ACTOR).map_err(|mistakes| invalid_set(&mistakes))?;
+    let set =
+        set_from_json(body, &state.environment, change.actor()).map_err(|mistakes| invalid_set(&mistakes))?;
     let AppliedSet {
         name,
         definitions,
@@ -76,9 +99,14 @@ fn submit(shared: &Shared, body: &Map<String, Value>) -> Result<(Applied, Catalo
     let before = state.plane.view();
     let reconciliation = Reconciliation::new(&before.catalog, &definitions, &state.environment);
     let refused = |mistakes: Mistakes| invalid_set(&mistakes);
+    let rehearsed = rehearse(&before.catalog, &reconciliation.commands, state.clock.now())
+        .map_err(|all| refused(reconciliation.mistakes(&all)))?;
+    if change.role() < Role::Operator && rehearsed.iter().any(redeploys) {
+        let detail = "the set moves a label, which gives users another version";
+        return Err(forbidden(change.actor(), change.role(), Role::Operator, detail));
+    }
     let (entries, log_revision) = if dry_run {
-        let entries = rehearse(&before.catalog, &reconciliation.commands, state.clock.now())
-            .map_err(|all| refused(reconciliation.mistakes(&all)))?;
+        let entries = rehearsed;
         let entries = entries.into_iter().map(Arc::new).collect();
         (entries, before.catalog.revision)
     } else {
@@ -101,4 +129,9 @@ fn submit(shared: &Shared, body: &Map<String, Value>) -> Result<(Applied, Catalo
         preflight: Vec::new(),
     };
     Ok((applied, after))
+}
+
+/// Whether users get another version by it without an experiment that compared the two.
+fn redeploys(entry: &Recorded) -> bool {
+    matches!(&entry.event, Event::PromptDeployed { previous: Some(previous), version, .. } if previous != version)
 }

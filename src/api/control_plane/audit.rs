@@ -16,15 +16,19 @@ use axum::{
 use hyper::StatusCode;
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::json;
+use utoipa::{IntoParams, ToSchema};
 
 /// The most entries of one answer.
 const MOST_ENTRIES: usize = 1000;
 
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(super) struct Wanted {
+    /// Only entries after this one.
     #[serde(default)]
     after: u64,
+    /// The most entries; 1 to 1000.
     #[serde(default = "usual_entries")]
     limit: usize,
 }
@@ -33,9 +37,11 @@ fn usual_entries() -> usize {
     100
 }
 
-#[derive(Serialize)]
-struct Audit<'a> {
+/// A part of the log.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Audit<'a> {
     /// The log's last entry.
+    #[schema(value_type = u64)]
     revision: Revision,
     entries: Vec<EntryView<'a>>,
     /// Whether there are later entries; ask again after the last one of these.
@@ -43,13 +49,21 @@ struct Audit<'a> {
 }
 
 /// An entry without its secrets.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Entry)]
 pub(super) struct EntryView<'a> {
+    #[schema(value_type = u64)]
     revision: Revision,
     at: Timestamp,
+    /// A token's name, `file:<path>`, `guardrail:<name>`, `api`, `schedule`, `settings` or `system`.
     actor: &'a str,
     reason: &'a str,
+    /// The key under which the request may be sent again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    idempotency_key: Option<&'a str>,
+    /// What happened: `type` says what, the other members depend on it.
     #[serde(serialize_with = "without_secrets")]
+    #[schema(value_type = Object)]
     event: &'a Event,
 }
 
@@ -60,6 +74,10 @@ impl<'a> EntryView<'a> {
             at: entry.at,
             actor: &entry.actor,
             reason: &entry.reason,
+            idempotency_key: entry
+                .idempotency
+                .as_ref()
+                .map(|idempotency| idempotency.key.as_str()),
             event: &entry.event,
         }
     }
@@ -75,6 +93,11 @@ fn without_secrets<S: Serializer>(event: &Event, serializer: S) -> Result<S::Ok,
     }
 }
 
+/// The control log
+///
+/// Every change: who, when, why and what, oldest first.
+#[utoipa::path(get, path = "/api/v1/audit", operation_id = "audit", tag = "system", params(Wanted),
+    responses((status = 200, description = "Entries", body = Audit<'_>)))]
 pub(super) async fn read(
     State(shared): State<Shared>,
     wanted: Result<Query<Wanted>, QueryRejection>,

@@ -2,7 +2,7 @@
 
 use super::refusal;
 use crate::{api::problem::Problem, domain::problem::Problem as Mistake};
-use axum::{body::Body, extract::Request};
+use axum::body::Body;
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::{
@@ -13,37 +13,35 @@ use hyper::{
 use serde_json::{Map, Value};
 use std::time::Duration;
 
-/// The largest body.
-const MAX_BYTES: usize = 1 << 20;
+/// The largest body of most calls.
+pub(super) const MAX_BYTES: usize = 1 << 20;
 /// How long a body may take to arrive.
 const DEADLINE: Duration = Duration::from_secs(10);
 
-/// The object in the body; none when there is no body.
+/// The whole body.
 ///
 /// # Errors
-/// Another content type, a body that is too large or too slow, and what is no JSON or no object.
-pub(super) async fn object(request: Request) -> Result<Option<Map<String, Value>>, Problem> {
-    object_up_to(request, MAX_BYTES).await
-}
-
-/// The same for a body that may be larger.
-pub(super) async fn object_up_to(
-    request: Request,
-    most_bytes: usize,
-) -> Result<Option<Map<String, Value>>, Problem> {
-    let (head, body) = request.into_parts();
-    if !body.is_end_stream() && !may_be_json(&head.headers) {
+/// Another content type than JSON, and a body that is too large or too slow.
+pub(super) async fn bytes(headers: &HeaderMap, body: Body, most_bytes: usize) -> Result<Bytes, Problem> {
+    if !body.is_end_stream() && !may_be_json(headers) {
         return Err(Problem::new(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
             "UNSUPPORTED_MEDIA_TYPE",
             "the body must be JSON, sent with `Content-Type: application/json`",
         ));
     }
-    let bytes = gathered(body, most_bytes).await?;
+    gathered(body, most_bytes).await
+}
+
+/// The object in a body; none when it is empty.
+///
+/// # Errors
+/// What is no JSON or no object.
+pub(super) fn object(bytes: &[u8]) -> Result<Option<Map<String, Value>>, Problem> {
     if bytes.is_empty() {
         return Ok(None);
     }
-    match serde_json::from_slice(&bytes) {
+    match serde_json::from_slice(bytes) {
         Ok(Value::Object(object)) => Ok(Some(object)),
         Ok(other) => Err(refusal::invalid_body(&[Mistake::new(
             "",

@@ -35,6 +35,7 @@ use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, broadcast, mpsc, watch},
     time::{sleep, timeout},
 };
+use utoipa::IntoParams;
 
 /// Streams at a time; one more is answered 503.
 const MOST_STREAMS: usize = 64;
@@ -70,12 +71,20 @@ impl Streams {
     }
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(super) struct Wanted {
+    /// The entry that was seen last; without it the stream begins with the next one. `Last-Event-ID` wins.
     after: Option<u64>,
 }
 
+/// The control log as it grows
+///
+/// Server-sent events: `id` is the entry's number, `event` says what happened, `data` is the entry as in the audit log.
+#[utoipa::path(get, path = "/api/v1/events", operation_id = "events", tag = "system",
+    params(Wanted, ("Last-Event-ID" = Option<String>, Header, description = "The entry that was seen last")),
+    responses((status = 200, description = "A stream without an end", content_type = "text/event-stream", body = String)))]
 pub(super) async fn read(
     State(shared): State<Shared>,
     Extension(streams): Extension<Streams>,

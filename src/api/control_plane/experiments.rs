@@ -1,16 +1,19 @@
 //! Experiments: list, create, read, change, and their results.
 
 use super::{
-    Segment, Shared, blocking, body, experiment_id, json, prompts,
+    Segment, Shared, blocking,
+    change::{Change, marked, tagged},
+    experiment_id, json, prompts,
     refusal::{self, problem_of},
+    segment,
     view::{ExperimentDetail, ExperimentView},
 };
 use crate::{
     api::problem::Problem,
-    control_plane::{View, decide::Rejection},
+    control_plane::{Submitted, View, decide::Rejection},
     definitions::experiment::experiment_from_json,
     domain::{
-        command::{Command, Origin},
+        command::Command,
         experiment::{Experiment, ExperimentSpec},
         id::{ExperimentId, Revision},
     },
@@ -27,16 +30,20 @@ use hyper::{
 use serde::Serialize;
 use serde_json::{Map, Value};
 use std::sync::Arc;
+use utoipa::ToSchema;
 
-/// Who changes things here, for the audit log.
-pub(super) const ACTOR: &str = "api";
-
-#[derive(Serialize)]
-struct Listed {
+/// Every experiment.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Listed {
+    /// The log's last entry.
+    #[schema(value_type = u64)]
     revision: Revision,
     experiments: Vec<ExperimentView>,
 }
 
+/// All experiments
+#[utoipa::path(get, path = "/api/v1/experiments", operation_id = "list_experiments", tag = "experiments",
+    responses((status = 200, description = "With state and shares", body = Listed)))]
 pub(super) async fn list(State(shared): State<Shared>) -> Result<Response, Problem> {
     blocking(move || {
         let view = shared.state.plane.view();
@@ -52,12 +59,26 @@ pub(super) async fn list(State(shared): State<Shared>) -> Result<Response, Probl
     .await
 }
 
+/// One experiment
+///
+/// Its design, its arms and its history. `ETag` is its revision, for a later `If-Match`.
+#[utoipa::path(get, path = "/api/v1/experiments/{id}", operation_id = "read_experiment", tag = "experiments",
+    params(("id" = String, Path, description = "The experiment")),
+    responses((status = 200, description = "The experiment", body = ExperimentDetail)))]
 pub(super) async fn read(State(shared): State<Shared>, id: Segment) -> Result<Response, Problem> {
     let view = shared.state.plane.view();
     let experiment = existing(&view, &experiment_id(id)?)?;
-    Ok(json(StatusCode::OK, &ExperimentDetail::of(&view, &experiment)))
+    let response = json(StatusCode::OK, &ExperimentDetail::of(&view, &experiment));
+    Ok(tagged(response, experiment.revision))
 }
 
+/// What was measured
+///
+/// Per metric and variant: estimates, intervals, tests and a verdict; the guardrails; the sample ratio. A figure that
+/// cannot be had yet is `{"undefined":"reason"}` in its place.
+#[utoipa::path(get, path = "/api/v1/experiments/{id}/results", operation_id = "experiment_results", tag = "experiments",
+    params(("id" = String, Path, description = "The experiment")),
+    responses((status = 200, description = "The report", body = Object)))]
 pub(super) async fn results(State(shared): State<Shared>, id: Segment) -> Result<Response, Problem> {
     let id = experiment_id(id)?;
     blocking(move || {
@@ -74,25 +95,47 @@ pub(super) async fn results(State(shared): State<Shared>, id: Segment) -> Result
     .await
 }
 
+/// Create an experiment
+///
+/// The body is the design, with the keys of the file and its id as `id`.
+#[utoipa::path(post, path = "/api/v1/experiments", operation_id = "create_experiment", tag = "experiments",
+    request_body(content = Object, description = "The design"),
+    responses((status = 201, description = "The experiment; `Location` has its address", body = ExperimentDetail)))]
 pub(super) async fn create(State(shared): State<Shared>, request: Request) -> Result<Response, Problem> {
-    let design = body::object(request).await?.ok_or_else(no_design)?;
-    submit_new(shared, design).await
+    let (change, design) = Change::read(request).await?;
+    submit_new(shared, change, design.ok_or_else(no_design)?).await
 }
 
+/// Create an experiment on a prompt
+///
+/// The same with the prompt in the address.
+#[utoipa::path(post, path = "/api/v1/prompts/{name}/experiments", operation_id = "create_experiment_on_prompt",
+    tag = "prompts",
+    params(("name" = String, Path, description = "The prompt; slashes may be written as they are")),
+    request_body(content = Object, description = "The design; `prompt` may be left out"),
+    responses((status = 201, description = "The experiment; `Location` has its address", body = ExperimentDetail)))]
 pub(super) async fn create_for_prompt(
-    shared: Shared,
-    prompt: String,
+    State(shared): State<Shared>,
+    prompt: Segment,
     request: Request,
 ) -> Result<Response, Problem> {
-    let known = prompts::existing(&shared.state.plane.view(), &prompt)?
+    let known = prompts::existing(&shared.state.plane.view(), &segment(prompt)?)?
         .name
         .clone();
-    let mut design = body::object(request).await?.ok_or_else(no_design)?;
+    let (change, design) = Change::read(request).await?;
+    let mut design = design.ok_or_else(no_design)?;
     agrees(&design, "prompt", known.as_str(), "PROMPT_MISMATCH")?;
     design.insert("prompt".to_owned(), Value::from(known.as_str()));
-    submit_new(shared, design).await
+    submit_new(shared, change, design).await
 }
 
+/// Change an experiment
+///
+/// The body is the whole design. Raising a share moves nobody who is in; a change of the split begins a new epoch.
+#[utoipa::path(put, path = "/api/v1/experiments/{id}", operation_id = "change_experiment", tag = "experiments",
+    params(("id" = String, Path, description = "The experiment")),
+    request_body(content = Object, description = "The design"),
+    responses((status = 200, description = "The experiment as it is now", body = ExperimentDetail)))]
 pub(super) async fn change(
     State(shared): State<Shared>,
     id: Segment,
@@ -100,31 +143,36 @@ pub(super) async fn change(
 ) -> Result<Response, Problem> {
     let id = experiment_id(id)?;
     existing(&shared.state.plane.view(), &id)?;
-    let design = body::object(request).await?.ok_or_else(no_design)?;
+    let (change, design) = Change::read(request).await?;
+    let design = design.ok_or_else(no_design)?;
     agrees(&design, "id", id.as_str(), "ID_MISMATCH")?;
     let spec = checked(&shared, Some(id.as_str()), design)?;
     blocking(move || {
-        put(&shared, spec, "changed over the API")?;
-        answer(&shared, &id, StatusCode::OK)
+        let submitted = put(&shared, &change, spec, "changed over the API")?;
+        answer(&shared, &id, StatusCode::OK, &submitted)
     })
     .await
 }
 
-async fn submit_new(shared: Shared, design: Map<String, Value>) -> Result<Response, Problem> {
+async fn submit_new(shared: Shared, change: Change, design: Map<String, Value>) -> Result<Response, Problem> {
+    change.is_based_on_nothing()?;
     let spec = checked(&shared, None, design)?;
     blocking(move || {
+        const REASON: &str = "created over the API";
         let id = spec.id.clone();
         let creating = Arc::clone(&shared.creating);
         let _alone = creating.lock();
-        if shared.state.plane.view().catalog.experiments.contains_key(&id) {
+        let plane = &shared.state.plane;
+        // What is there may be what this very request created.
+        if plane.view().catalog.experiments.contains_key(&id) && !plane.knows(&change.origin(REASON)) {
             return Err(Problem::new(
                 StatusCode::CONFLICT,
                 "EXPERIMENT_EXISTS",
                 format!("experiment `{id}` exists already; change it with PUT /api/v1/experiments/{id}"),
             ));
         }
-        put(&shared, spec, "created over the API")?;
-        let mut response = answer(&shared, &id, StatusCode::CREATED)?;
+        let submitted = put(&shared, &change, spec, REASON)?;
+        let mut response = answer(&shared, &id, StatusCode::CREATED, &submitted)?;
         // An id has no character that would need escaping.
         if let Ok(location) = HeaderValue::try_from(format!("/api/v1/experiments/{id}")) {
             response.headers_mut().insert(LOCATION, location);
@@ -134,16 +182,23 @@ async fn submit_new(shared: Shared, design: Map<String, Value>) -> Result<Respon
     .await
 }
 
-fn put(shared: &Shared, spec: ExperimentSpec, reason: &str) -> Result<(), Problem> {
+fn put(shared: &Shared, change: &Change, spec: ExperimentSpec, reason: &str) -> Result<Submitted, Problem> {
     let command = Command::PutExperiment(Box::new(spec));
-    let submitted = shared.state.plane.submit(Origin::new(ACTOR, reason), command);
-    submitted.map(drop).map_err(|error| problem_of(&error))
+    let plane = &shared.state.plane;
+    let submitted = plane.submit_based_on(change.origin(reason), command, change.based_on());
+    submitted.map_err(|error| problem_of(&error))
 }
 
-fn answer(shared: &Shared, id: &ExperimentId, status: StatusCode) -> Result<Response, Problem> {
+fn answer(
+    shared: &Shared,
+    id: &ExperimentId,
+    status: StatusCode,
+    submitted: &Submitted,
+) -> Result<Response, Problem> {
     let view = shared.state.plane.view();
     let experiment = existing(&view, id)?;
-    Ok(json(status, &ExperimentDetail::of(&view, &experiment)))
+    let response = json(status, &ExperimentDetail::of(&view, &experiment));
+    Ok(marked(tagged(response, experiment.revision), submitted))
 }
 
 fn checked(shared: &Shared, id: Option<&str>, design: Map<String, Value>) -> Result<ExperimentSpec, Problem> {

@@ -3,22 +3,30 @@
 //!
 //! While there are no tokens, the loopback address is all that protects this listener, and a browser on the same
 //! machine can reach it. A page whose name suddenly resolves to 127.0.0.1 is told by its `Host`; a page that posts
-//! across origins is told by its `Origin`, which every browser sends along then.
+//! across origins is told by its `Origin`, which every browser sends along then. With tokens neither can do anything:
+//! no browser sends a token along by itself, and the listener may have any name.
 
+use super::access::Access;
 use crate::api::problem::Problem;
-use axum::{extract::Request, middleware::Next, response::Response};
+use axum::{
+    extract::{Request, State},
+    middleware::Next,
+    response::Response,
+};
 use hyper::{
     StatusCode,
     header::{CACHE_CONTROL, HOST, HeaderMap, HeaderName, HeaderValue, ORIGIN},
     http::uri::Authority,
 };
-use std::{net::IpAddr, time::Duration};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 /// The longest time a request may take, its body included.
 pub(super) const REQUEST_LIMIT: Duration = Duration::from_secs(30);
 
-pub(super) async fn guard(request: Request, next: Next) -> Response {
-    if let Err(problem) = admitted(&request) {
+pub(super) async fn guard(State(access): State<Arc<Access>>, request: Request, next: Next) -> Response {
+    if access.is_open()
+        && let Err(problem) = admitted(&request)
+    {
         return problem.into_response().map(axum::body::Body::new);
     }
     let answered = tokio::time::timeout(REQUEST_LIMIT, next.run(request)).await;

@@ -1,19 +1,24 @@
 //! The API of people and CI: experiments, their life and results, the audit log, and what Prometheus scrapes.
 //!
 //! Owns routes, JSON shapes and the statuses of refusals. Decides nothing: every change is a command to the
-//! [`ControlPlane`], under the actor `api`. Nothing that touches the store or walks all experiments runs on the
+//! [`ControlPlane`], under the name of the caller's token. Nothing that touches the store or walks all experiments runs on the
 //! runtime's own thread. `app` calls [`serve`] on a runtime of its own, so that a heavy report slows no decision.
 //!
-//! There are no tokens yet, so whoever reaches the listener may do everything; `guard` sees to it that a web page
-//! cannot reach it through somebody's browser.
+//! `calls` is the table of who may make which call; `access` stands before each. Without tokens whoever reaches the
+//! listener may do everything under the actor `api`, and `guard` sees to it that a web page cannot reach it through
+//! somebody's browser.
 
+mod access;
 mod apply;
 mod audit;
 mod body;
+mod calls;
+mod change;
 mod events;
 mod experiments;
 mod guard;
 mod keys;
+mod openapi;
 mod ops;
 mod outlook;
 mod performance;
@@ -24,6 +29,8 @@ mod steps;
 mod timeseries;
 mod view;
 
+pub use access::Access;
+pub use openapi::{document, document_json};
 pub use refusal::problem_of;
 pub use serving::serve;
 
@@ -39,16 +46,21 @@ use crate::{
     report::{AaStatus, GuardrailStatus},
     routing::live::LiveTable,
 };
+use access::{Gate, gate};
 use axum::{
     Json, Router,
-    extract::rejection::PathRejection,
+    extract::{Request, rejection::PathRejection},
+    handler::Handler as _,
     http::Method,
     middleware,
     response::{IntoResponse, Response},
-    routing::{any, get, post},
+    routing::any_service,
 };
+use bytes::Bytes;
+use calls::{Call, calls};
 use hyper::StatusCode;
 use parking_lot::Mutex;
+use prompts::Tails;
 use serde::Serialize;
 use std::{fmt, sync::Arc};
 
@@ -79,6 +91,8 @@ pub struct ControlState {
     pub assess: Assess,
     /// What the same tests find where there is nothing to find.
     pub assess_aa: AssessAa,
+    /// Who may make which call.
+    pub access: Arc<Access>,
 }
 
 impl fmt::Debug for ControlState {
@@ -95,44 +109,54 @@ struct Shared {
     state: ControlState,
     /// Held from "there is none" to "now there is", so that of two creations of one id one is refused.
     creating: Arc<Mutex<()>>,
+    /// The OpenAPI document.
+    document: Bytes,
 }
 
 /// Every route of this listener.
 pub fn router(state: ControlState) -> Router {
+    let document = document_json().unwrap_or_else(|error| {
+        tracing::error!(%error, "the OpenAPI document cannot be written");
+        String::from("{}")
+    });
+    let access = Arc::clone(&state.access);
     let shared = Shared {
         state,
         creating: Arc::default(),
+        document: document.into(),
     };
-    Router::new()
-        .route(
-            "/api/v1/experiments",
-            get(experiments::list).post(experiments::create),
-        )
-        .route("/api/v1/prompts/{*call}", any(prompts::call))
-        .route(
-            "/api/v1/experiments/{id}",
-            get(experiments::read).put(experiments::change),
-        )
-        .route("/api/v1/experiments/{id}/results", get(experiments::results))
-        .route("/api/v1/experiments/{id}/timeseries", get(timeseries::read))
-        .route("/api/v1/experiments/{id}/start", post(steps::start))
-        .route("/api/v1/experiments/{id}/stop", post(steps::stop))
-        .route("/api/v1/experiments/{id}/hold", post(steps::hold))
-        .route("/api/v1/experiments/{id}/freeze", post(steps::freeze))
-        .route("/api/v1/experiments/{id}/resume", post(steps::resume))
-        .route("/api/v1/experiments/{id}/promote", post(steps::promote))
-        .route("/api/v1/experiments/{id}/preflight", get(outlook::read))
-        .route("/api/v1/apply", post(apply::apply))
-        .route("/api/v1/receipt-keys", post(keys::rotate))
-        .route("/api/v1/audit", get(audit::read))
-        .route("/api/v1/events", get(events::read))
-        .route("/metrics", get(ops::metrics))
-        .route("/healthz", get(ops::healthy))
-        .route("/readyz", get(ops::ready))
+    let calls = calls();
+    let tails = Tails::of(
+        calls
+            .iter()
+            .flat_map(|(_, (_, documented, _))| documented.paths.keys()),
+    );
+    let routes = gated(calls, &shared)
+        .layer(middleware::from_fn_with_state(access, guard::guard))
+        .with_state(shared);
+    let routes = any_service(routes);
+    // Around the router, because what is changed inside it has been routed already.
+    Router::new().fallback(move |mut request: Request| async move {
+        if let Some(uri) = tails.one_segment(request.uri()) {
+            *request.uri_mut() = uri;
+        }
+        routes.call(request, ()).await
+    })
+}
+
+/// The routes of these calls, each behind its gate.
+fn gated(calls: Vec<Call>, shared: &Shared) -> Router<Shared> {
+    let mut router = Router::new();
+    for (least, (_, paths, handler)) in calls {
+        let shared = shared.clone();
+        let handler = handler.route_layer(middleware::from_fn_with_state(Gate { shared, least }, gate));
+        for path in paths.paths.keys() {
+            router = router.route(path, handler.clone());
+        }
+    }
+    router
         .fallback(unknown_route)
         .method_not_allowed_fallback(wrong_method)
-        .layer(middleware::from_fn(guard::guard))
-        .with_state(shared)
 }
 
 async fn unknown_route() -> Problem {

@@ -16,16 +16,26 @@ use axum::{
 use hyper::{StatusCode, header::CONTENT_TYPE};
 use serde_json::json;
 
+/// Is the process alive?
+#[utoipa::path(get, path = "/healthz", operation_id = "healthy", tag = "system",
+    responses((status = 200, description = "It is", body = Object)))]
 pub(super) async fn healthy() -> Response {
     json(StatusCode::OK, &json!({"status": "ok"}))
 }
 
+/// Is it ready?
+///
 /// There is a control plane only once a table is published, so whoever asks finds one.
+#[utoipa::path(get, path = "/readyz", operation_id = "ready", tag = "system",
+    responses((status = 200, description = "It is, with the revision that is served", body = Object)))]
 pub(super) async fn ready(State(shared): State<Shared>) -> Response {
     let revision = shared.state.table.load().revision;
     json(StatusCode::OK, &json!({"status": "ready", "revision": revision}))
 }
 
+/// What Prometheus scrapes
+#[utoipa::path(get, path = "/metrics", operation_id = "metrics", tag = "system",
+    responses((status = 200, description = "The text format", body = String, content_type = "text/plain")))]
 pub(super) async fn metrics(State(shared): State<Shared>) -> Result<Response, Problem> {
     blocking(move || {
         let state = &shared.state;

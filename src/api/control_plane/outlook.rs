@@ -29,6 +29,7 @@ use axum::{
 use hyper::StatusCode;
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
+use utoipa::IntoParams;
 
 /// How far back is looked, in minutes.
 const WINDOW: u32 = 24 * 60;
@@ -36,11 +37,15 @@ const WINDOW: u32 = 24 * 60;
 const STEP: u32 = 10;
 
 /// What a caller knows better.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(super) struct Wanted {
+    /// Requests per second to expect instead of those seen; greater than 0.
     rps: Option<f64>,
+    /// The rate of bad outcomes where none was seen; greater than 0 and less than 1.
     baseline: Option<f64>,
+    /// Requests of one unit during a stage; at least 1.
     requests_per_unit: Option<f64>,
 }
 
@@ -78,6 +83,12 @@ impl Wanted {
     }
 }
 
+/// What a rollout will be able to see
+///
+/// The smallest harm that each guardrail can find in each stage, at the traffic of the last day, and how long it all takes.
+#[utoipa::path(get, path = "/api/v1/experiments/{id}/preflight", operation_id = "preflight", tag = "experiments",
+    params(("id" = String, Path, description = "The experiment"), Wanted),
+    responses((status = 200, description = "By stage and guardrail, with warnings", body = Object)))]
 pub(super) async fn read(
     State(shared): State<Shared>,
     id: Segment,

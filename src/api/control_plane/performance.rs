@@ -3,8 +3,9 @@
 //! Owns the query. Gathers what the answer is made from and leaves the making to the report.
 
 use super::{
-    Shared, blocking, json, prompts,
+    Segment, Shared, blocking, json, prompts,
     refusal::{bad_query, collector_failed},
+    segment,
     timeseries::minutes,
 };
 use crate::{
@@ -15,7 +16,7 @@ use crate::{
     },
     control_plane::View,
     domain::{
-        experiment::{Experiment, State},
+        experiment::{Experiment, State as LifeState},
         id::{Environment, ExperimentKey},
         problem::Problem as Mistake,
         prompt::Prompt,
@@ -25,18 +26,25 @@ use crate::{
         report,
     },
 };
-use axum::{extract::Query, http::Uri, response::Response};
+use axum::{
+    extract::{Query, State, rejection::QueryRejection},
+    response::Response,
+};
 use hyper::StatusCode;
 use serde::Deserialize;
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use utoipa::IntoParams;
 
 const DAY: u32 = 24 * 60;
 
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
-struct Wanted {
+#[into_params(parameter_in = Query)]
+pub(super) struct Wanted {
+    /// How far to look back, such as `24h`.
     #[serde(default = "usual_window")]
     window: String,
+    /// Only what experiments of this environment served.
     environment: Option<String>,
 }
 
@@ -44,11 +52,21 @@ fn usual_window() -> String {
     "24h".to_owned()
 }
 
-pub(super) async fn read(shared: Shared, name: String, uri: &Uri) -> Result<Response, Problem> {
+/// How the versions of a prompt do
+///
+/// Each version's rates, latency, quality and cost in a window, wherever it was served, against the window before, and
+/// what follows in plain words.
+#[utoipa::path(get, path = "/api/v1/prompts/{name}/performance", operation_id = "prompt_performance", tag = "prompts",
+    params(("name" = String, Path, description = "The prompt; slashes may be written as they are"), Wanted),
+    responses((status = 200, description = "The report", body = Object)))]
+pub(super) async fn read(
+    State(shared): State<Shared>,
+    name: Segment,
+    wanted: Result<Query<Wanted>, QueryRejection>,
+) -> Result<Response, Problem> {
     let view = shared.state.plane.view();
-    let prompt = prompts::existing(&view, &name)?;
-    let Query(wanted) = Query::<Wanted>::try_from_uri(uri)
-        .map_err(|error| bad_query(&[Mistake::new("", error.body_text())]))?;
+    let prompt = prompts::existing(&view, &segment(name)?)?;
+    let Query(wanted) = wanted.map_err(|error| bad_query(&[Mistake::new("", error.body_text())]))?;
     let asked = wanted.understood(&shared, &view, &prompt)?;
     let collector = &shared.state.collector;
     let mut counted = Vec::new();
@@ -68,7 +86,8 @@ pub(super) async fn read(shared: Shared, name: String, uri: &Uri) -> Result<Resp
         let state = &shared.state;
         let now = state.clock.now();
         let known = counted.iter().filter_map(|(experiment, _)| experiment.as_deref());
-        let live = known.filter(|experiment| experiment.state.splits() || experiment.state == State::Frozen);
+        let live =
+            known.filter(|experiment| experiment.state.splits() || experiment.state == LifeState::Frozen);
         let reports: Vec<_> = live
             .map(|experiment| {
                 let counts = state.collector.arm_counts(experiment.key);

@@ -1,51 +1,68 @@
-//! Calls on one prompt: `/api/v1/prompts/{name}/{call}`.
+//! Addresses of prompts: `/api/v1/prompts/{name}` and the calls below it.
 //!
-//! Owns taking the name out of the address. Names have slashes, written as they are or as `%2F`: what comes after the
-//! last slash that is written as one is the call, all before it is the name. So one route takes all of them, and a new
-//! call is a line in [`call`].
+//! Owns taking the name out of the address. Names have slashes, written as they are or as `%2F`, and routes know only
+//! segments: so before anything is routed, the name becomes one segment. Where a name could also be the beginning of a
+//! call, it is the call: whoever means the name writes its slashes as `%2F`.
 
-use super::{Shared, experiments, performance, unknown_route, wrong_method};
 use crate::{
     api::problem::Problem,
     control_plane::View,
     domain::{id::PromptName, prompt::Prompt},
 };
-use axum::{
-    body::Body,
-    extract::{Request, State},
-    http::Method,
-    response::Response,
-};
-use hyper::{
-    StatusCode,
-    header::{ALLOW, HeaderValue},
-};
-use percent_encoding::percent_decode_str;
+use axum::http::{Uri, uri::PathAndQuery};
+use hyper::StatusCode;
 use std::sync::Arc;
 
 /// What every address here begins with.
 const BASE: &str = "/api/v1/prompts/";
+/// The name in the address of a route.
+const NAME: &str = "{name}";
 /// The most of a name from an address that is repeated in an answer.
 const LONGEST_ECHO: usize = 80;
 
-pub(super) async fn call(State(shared): State<Shared>, request: Request) -> Result<Response, Problem> {
-    let path = request.uri().path().strip_prefix(BASE).unwrap_or_default();
-    let Some((name, call)) = path.rsplit_once('/') else {
-        return Err(unknown_route().await);
-    };
-    let name = percent_decode_str(name).decode_utf8().map_err(|_| {
-        let detail = "the address is not UTF-8 after decoding its percent signs";
-        Problem::new(StatusCode::BAD_REQUEST, "BAD_ADDRESS", detail)
-    })?;
-    let name = name.into_owned();
-    match (call, request.method()) {
-        ("performance", &(Method::GET | Method::HEAD)) => {
-            performance::read(shared, name, request.uri()).await
+/// What may follow a name in an address: segments, each a word or `{anything}`. The longest come first.
+#[derive(Debug, Clone)]
+pub(super) struct Tails(Vec<Vec<String>>);
+
+impl Tails {
+    /// Those of the routes on one prompt among these.
+    pub(super) fn of<'a>(routes: impl Iterator<Item = &'a String>) -> Self {
+        let tail = |route: &'a String| {
+            let tail = route.strip_prefix(BASE)?.strip_prefix(NAME)?.strip_prefix('/')?;
+            Some(tail.split('/').map(str::to_owned).collect())
+        };
+        let mut tails: Vec<Vec<String>> = routes.filter_map(tail).collect();
+        tails.sort_by_key(|tail| std::cmp::Reverse(tail.len()));
+        Self(tails)
+    }
+
+    /// The address with the name as one segment; none where it is one already, or where no prompt is named.
+    pub(super) fn one_segment(&self, uri: &Uri) -> Option<Uri> {
+        let segments: Vec<&str> = uri.path().strip_prefix(BASE)?.split('/').collect();
+        let fits = |tail: &&Vec<String>| {
+            let matched = segments.iter().rev().zip(tail.iter().rev());
+            segments.len() > tail.len()
+                && matched
+                    .clone()
+                    .all(|(segment, word)| word.starts_with('{') || segment == word)
+        };
+        let in_tail = self.0.iter().find(fits).map_or(0, Vec::len);
+        let (name, tail) = segments.split_at(segments.len() - in_tail);
+        if name.len() < 2 {
+            return None;
         }
-        ("performance", _) => Ok(only("GET,HEAD", request.method().clone()).await),
-        ("experiments", &Method::POST) => experiments::create_for_prompt(shared, name, request).await,
-        ("experiments", _) => Ok(only("POST", request.method().clone()).await),
-        _ => Err(unknown_route().await),
+        let mut path = format!("{BASE}{}", name.join("%2F"));
+        for segment in tail {
+            path.push('/');
+            path.push_str(segment);
+        }
+        if let Some(query) = uri.query() {
+            path.push('?');
+            path.push_str(query);
+        }
+        let mut parts = uri.clone().into_parts();
+        parts.path_and_query = Some(PathAndQuery::try_from(path).ok()?);
+        Uri::from_parts(parts).ok()
     }
 }
 
@@ -60,10 +77,51 @@ pub(super) fn existing(view: &View, name: &str) -> Result<Arc<Prompt>, Problem> 
     })
 }
 
-async fn only(allowed: &'static str, method: Method) -> Response {
-    let mut response = wrong_method(method).await.into_response().map(Body::new);
-    response
-        .headers_mut()
-        .insert(ALLOW, HeaderValue::from_static(allowed));
-    response
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_name_becomes_one_segment() {
+        let routes = [
+            "/api/v1/prompts/{name}",
+            "/api/v1/prompts/{name}/performance",
+            "/api/v1/prompts/{name}/versions/{version}/reviews",
+            "/api/v1/experiments/{id}/results",
+        ];
+        let routes: Vec<String> = routes.map(str::to_owned).into();
+        let tails = Tails::of(routes.iter());
+        let moved = |text: &str| {
+            tails
+                .one_segment(&text.parse().unwrap())
+                .map(|uri| uri.to_string())
+        };
+        for (written, expected) in [
+            ("/api/v1/prompts/a", None),
+            ("/api/v1/prompts/a/performance", None),
+            ("/api/v1/prompts/performance", None),
+            ("/api/v1/prompts/a%2Fb/performance", None),
+            ("/api/v1/prompts/a/versions/2/reviews", None),
+            ("/api/v1/prompts/a/b", Some("/api/v1/prompts/a%2Fb")),
+            (
+                "/api/v1/prompts/a/b%20c/performance?window=1h",
+                Some("/api/v1/prompts/a%2Fb%20c/performance?window=1h"),
+            ),
+            (
+                "/api/v1/prompts/a/b/versions/1.0.0/reviews",
+                Some("/api/v1/prompts/a%2Fb/versions/1.0.0/reviews"),
+            ),
+            (
+                "/api/v1/prompts/a%2Fb/x/performance",
+                Some("/api/v1/prompts/a%2Fb%2Fx/performance"),
+            ),
+            (
+                "http://h/api/v1/prompts/a/b/performance",
+                Some("http://h/api/v1/prompts/a%2Fb/performance"),
+            ),
+            ("/api/v1/experiments/a/results", None),
+        ] {
+            assert_eq!(moved(written).as_deref(), expected, "{written}");
+        }
+    }
 }

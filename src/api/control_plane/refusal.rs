@@ -1,14 +1,23 @@
 //! From a refusal to a status: the one place where this API decides which.
 
+use super::access::Refused;
 use crate::{
     api::problem::Problem,
     collector,
     control_plane::{SubmitError, decide::Rejection},
     definitions::mistake::Mistakes,
-    domain::{id::ExperimentId, problem::Problem as Mistake},
+    domain::{
+        id::ExperimentId,
+        problem::Problem as Mistake,
+        token::{Role, TokenError},
+    },
     store::error::StoreError,
 };
-use hyper::StatusCode;
+use axum::response::{IntoResponse, Response};
+use hyper::{
+    StatusCode,
+    header::{HeaderValue, WWW_AUTHENTICATE},
+};
 use serde_json::{Value, json};
 
 /// The most of a name from an address that is repeated in an answer.
@@ -20,7 +29,61 @@ pub fn problem_of(error: &SubmitError) -> Problem {
     match error {
         SubmitError::Rejected(rejection) => rejected(rejection),
         SubmitError::Store(error) => store_failed(error),
+        SubmitError::Stale {
+            present, based_on, ..
+        } => Problem::new(StatusCode::CONFLICT, "REVISION_CONFLICT", error.to_string())
+            .with("revision", present.map(|present| present.0))
+            .with("based_on", based_on.0),
+        SubmitError::KeyReused(_) => Problem::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "IDEMPOTENCY_KEY_REUSED",
+            error.to_string(),
+        ),
     }
+}
+
+/// The answer to a caller who is not let in, with the challenge of RFC 6750. Says nothing of the token but what its
+/// holder may know.
+pub(super) fn not_admitted(refused: &Refused) -> Response {
+    let unauthenticated = |detail| Problem::new(StatusCode::UNAUTHORIZED, "UNAUTHENTICATED", detail);
+    let (problem, challenge) = match refused {
+        Refused::Missing => (
+            unauthenticated(
+                "this needs a token, sent as `Authorization: Bearer …`; the command line takes it from SERIN_TOKEN \
+                 or --token-file"
+                    .to_owned(),
+            ),
+            "Bearer realm=\"serin\"",
+        ),
+        Refused::Unreadable => (
+            unauthenticated("the `Authorization` header must be there once, as `Bearer` and a token".to_owned()),
+            "Bearer realm=\"serin\", error=\"invalid_request\"",
+        ),
+        Refused::Unknown => (
+            unauthenticated(TokenError::Unknown.to_string()),
+            "Bearer realm=\"serin\", error=\"invalid_token\"",
+        ),
+        Refused::Expired(at) => (
+            unauthenticated(TokenError::Expired(*at).to_string()),
+            "Bearer realm=\"serin\", error=\"invalid_token\", error_description=\"the token expired\"",
+        ),
+        Refused::TooLow { name, role, needed } => (
+            forbidden(name, *role, *needed, "the caller may not do this"),
+            "Bearer realm=\"serin\", error=\"insufficient_scope\"",
+        ),
+    };
+    let mut response = IntoResponse::into_response(problem);
+    let headers = response.headers_mut();
+    headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+    response
+}
+
+/// The answer to a caller whose role is too low for what it asks, with the reason why more is needed.
+pub(super) fn forbidden(name: &str, role: Role, needed: Role, why: &str) -> Problem {
+    let detail = format!("{why}: it needs the role {needed}, and the token `{name}` has the role {role}");
+    Problem::new(StatusCode::FORBIDDEN, "FORBIDDEN", detail)
+        .with("required_role", needed.as_str())
+        .with("role", role.as_str())
 }
 
 fn rejected(rejection: &Rejection) -> Problem {

@@ -26,6 +26,7 @@ use axum::{
 use hyper::StatusCode;
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, time::Duration};
+use utoipa::{IntoParams, ToSchema};
 
 const MINUTE_S: u32 = 60;
 const HOUR: u32 = 60;
@@ -40,12 +41,17 @@ const USUAL_STEPS: [(u32, u32, &str); 3] = [
 /// Counts that are no metric; a metric of the same name is meant instead.
 const COUNTS: [(&str, Series); 2] = [("requests", Series::Requests), ("outcomes", Series::Outcomes)];
 
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(super) struct Wanted {
+    /// A metric of the experiment, `requests` or `outcomes`.
+    #[param(required = true)]
     metric: Option<String>,
+    /// How far to look back, such as `24h`.
     #[serde(default = "usual_window")]
     window: String,
+    /// The time between points, such as `1m`; by default as fine as the window allows.
     step: Option<String>,
 }
 
@@ -53,8 +59,10 @@ fn usual_window() -> String {
     "24h".to_owned()
 }
 
-#[derive(Serialize)]
-struct TimeSeries<'a> {
+/// What happened when.
+#[derive(Serialize, ToSchema)]
+pub(super) struct TimeSeries<'a> {
+    #[schema(value_type = String)]
     experiment: &'a ExperimentId,
     metric: &'a str,
     window: &'a str,
@@ -66,13 +74,15 @@ struct TimeSeries<'a> {
     variants: Vec<VariantSeries<'a>>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct VariantSeries<'a> {
+    #[schema(value_type = String)]
     variant: &'a VariantName,
     points: Vec<PointView>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Point)]
 struct PointView {
     t: Timestamp,
     n: u64,
@@ -83,6 +93,10 @@ struct PointView {
     mean: Option<f64>,
 }
 
+/// Counts and sums by time, for plots
+#[utoipa::path(get, path = "/api/v1/experiments/{id}/timeseries", operation_id = "experiment_timeseries",
+    tag = "experiments", params(("id" = String, Path, description = "The experiment"), Wanted),
+    responses((status = 200, description = "One list of points for each variant", body = TimeSeries<'_>)))]
 pub(super) async fn read(
     State(shared): State<Shared>,
     id: Segment,

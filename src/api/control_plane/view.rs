@@ -18,13 +18,18 @@ use crate::{
 use jiff::SignedDuration;
 use serde::Serialize;
 use std::sync::Arc;
+use utoipa::ToSchema;
 
 /// An arm, as it is listed.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Variant)]
 pub(super) struct VariantView {
+    #[schema(value_type = String)]
     name: VariantName,
     /// The number of the version it serves, or would serve; null when that does not exist.
+    #[schema(value_type = Option<u64>)]
     version: Option<VersionNumber>,
+    #[schema(value_type = Option<String>)]
     semver: Option<semver::Version>,
     /// As written.
     weight: f64,
@@ -33,14 +38,22 @@ pub(super) struct VariantView {
 }
 
 /// An experiment, as it is listed.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = ExperimentSummary)]
 pub(super) struct ExperimentView {
+    #[schema(value_type = String)]
     id: ExperimentId,
+    #[schema(value_type = String)]
     prompt: PromptName,
+    #[schema(value_type = String)]
     environment: Environment,
+    #[schema(value_type = String, example = "canary")]
     kind: ExperimentKind,
+    #[schema(value_type = String, example = "running")]
     state: State,
+    #[schema(value_type = u32)]
     epoch: Epoch,
+    #[schema(value_type = String)]
     unit: AttributeName,
     owner: Option<String>,
     /// The enrolled share of the audience.
@@ -48,27 +61,35 @@ pub(super) struct ExperimentView {
     variants: Vec<VariantView>,
     /// Why it holds, in words.
     hold: Option<String>,
+    #[schema(value_type = Option<String>)]
     hold_cause: Option<HoldCause>,
     hold_since: Option<Timestamp>,
     /// How far its rollout has come; null without stages, or before the start.
     stage: Option<StageView>,
+    #[schema(value_type = Option<Object>)]
     freeze: Option<FreezeRecord>,
     unroutable: Option<String>,
     changed_at: Timestamp,
+    #[schema(value_type = u64)]
     revision: Revision,
 }
 
 /// A stretch with one split and one state.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Epoch)]
 struct EpochView {
+    #[schema(value_type = u32)]
     epoch: Epoch,
     since: Timestamp,
+    #[schema(value_type = String, example = "running")]
     state: State,
+    #[schema(value_type = HashMap<String, f64>)]
     shares: ByVariant<f64>,
 }
 
 /// The stage of a rollout that is in force.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Stage)]
 struct StageView {
     /// From 1.
     number: usize,
@@ -85,17 +106,21 @@ struct StageView {
 }
 
 /// An experiment by itself.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Experiment)]
 pub(super) struct ExperimentDetail {
     #[serde(flatten)]
     listed: ExperimentView,
     /// The design, with the keys of the file: it can be sent back.
+    #[schema(value_type = Object)]
     spec: Arc<ExperimentSpec>,
     /// The steps a person may take now.
     allowed: Vec<&'static str>,
     epochs: Vec<EpochView>,
+    #[schema(value_type = Vec<Object>)]
     pinned: Vec<PinnedVersion>,
     /// How it ended, with the results as they were.
+    #[schema(value_type = Option<Object>)]
     conclusion: Option<ConclusionRecord>,
 }
 

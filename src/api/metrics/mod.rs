@@ -6,10 +6,12 @@
 //! tenant, receipt or request id as a label. `app` makes it and hands its parts out; the control plane's API shows
 //! it.
 
+mod access;
 mod families;
 mod notices;
 mod snapshot;
 
+pub use access::Refusal;
 pub use snapshot::{Assessed, Snapshot};
 
 use crate::{
@@ -54,6 +56,8 @@ pub struct Metrics {
     commit_duration: Histogram,
     time_to_freeze: Histogram,
     reloads: ReloadMetrics,
+    auth_reloads: ReloadMetrics,
+    refusals: access::Refusals,
     responses: ResponseCounts,
     freezes: Mutex<Freezes>,
     server: OnceLock<(Arc<ServerStats>, usize)>,
@@ -88,7 +92,29 @@ impl Metrics {
                 "Time from the outcome that crossed a limit to the table in which everyone gets control.",
                 FREEZE_BUCKETS,
             )?,
-            reloads: ReloadMetrics::register(&registry)?,
+            reloads: ReloadMetrics::register(
+                &registry,
+                (
+                    "serin_config_reloads_total",
+                    "Sets of changed files, by how they were received.",
+                ),
+                (
+                    "serin_config_last_reload_successful",
+                    "Whether the last set of files was good: 1, or 0 while an older one stays in force.",
+                ),
+            )?,
+            auth_reloads: ReloadMetrics::register(
+                &registry,
+                (
+                    "serin_auth_reloads_total",
+                    "Changes of the settings file, by how its tokens were received.",
+                ),
+                (
+                    "serin_auth_last_reload_successful",
+                    "Whether the tokens last written were good: 1, or 0 while older ones stay in force.",
+                ),
+            )?,
+            refusals: access::Refusals::register(&registry)?,
             responses: ResponseCounts::default(),
             freezes: Mutex::default(),
             server: OnceLock::new(),
@@ -116,6 +142,17 @@ impl Metrics {
     #[must_use]
     pub fn reloads(&self) -> ReloadMetrics {
         self.reloads.clone()
+    }
+
+    /// For whoever applies changed tokens.
+    #[must_use]
+    pub fn auth_reloads(&self) -> ReloadMetrics {
+        self.auth_reloads.clone()
+    }
+
+    /// Counts a call of the control plane that was not let in.
+    pub fn refused(&self, refusal: Refusal) {
+        self.refusals.count(refusal);
     }
 
     /// For the handlers of the data plane.
@@ -257,11 +294,14 @@ pub struct ReloadMetrics {
 }
 
 impl ReloadMetrics {
-    fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
-        let help = "Sets of changed files, by how they were received.";
-        let results = IntCounterVec::new(Opts::new("serin_config_reloads_total", help), &["result"])?;
-        let help = "Whether the last set of files was good: 1, or 0 while an older one stays in force.";
-        let last_successful = IntGauge::new("serin_config_last_reload_successful", help)?;
+    /// Takes the name and the help of the counter and of the gauge.
+    fn register(
+        registry: &Registry,
+        total: (&str, &str),
+        last: (&str, &str),
+    ) -> Result<Self, prometheus::Error> {
+        let results = IntCounterVec::new(Opts::new(total.0, total.1), &["result"])?;
+        let last_successful = IntGauge::new(last.0, last.1)?;
         for result in ReloadResult::ALL {
             results.with_label_values(&[result.as_str()]);
         }

@@ -87,7 +87,7 @@ impl ControlLog for SqliteLog {
                 let revision = i64::try_from(entry.revision.0).unwrap_or(i64::MAX);
                 let event = entry
                     .event
-                    .to_stored()
+                    .to_stored_once(entry.idempotency.as_ref())
                     .map_err(|error| StoreError::Format(error.to_string()))?;
                 let row = params![revision, entry.at.to_string(), entry.actor, entry.reason, event];
                 insert.execute(row).map_err(failure)?;
@@ -114,12 +114,14 @@ impl ControlLog for SqliteLog {
                 |what: &dyn std::fmt::Display| StoreError::Format(format!("revision {revision}: {what}"));
             let at: String = row.get(1).map_err(failure)?;
             let event: String = row.get(4).map_err(failure)?;
+            let (event, idempotency) = Event::from_stored_once(&event).map_err(|error| unreadable(&error))?;
             entries.push(Recorded {
                 revision,
                 at: at.parse().map_err(|error| unreadable(&error))?,
                 actor: row.get(2).map_err(failure)?,
                 reason: row.get(3).map_err(failure)?,
-                event: Event::from_stored(&event).map_err(|error| unreadable(&error))?,
+                event,
+                idempotency,
             });
         }
         Ok(entries)
