@@ -106,7 +106,7 @@ fn every_mistake_is_told_in_one_go() {
             "s.toml:16: outcomes.timeseries_days: expected a whole number from 1 to 3650, found 0",
             "s.toml:17: holdout.name: is required: the holdout's name",
             "s.toml:18: holdout.share: expected a number from 0 to less than 1, found 1",
-            "s.toml:19: colours: unknown key, allowed here: environment, data_plane, control_plane, store,",
+            "s.toml:19: colours: unknown key, allowed here: environment, data_plane, auth, control_plane, store,",
         ],
     );
     check("a = [\n", &["s.toml:1: not valid TOML: "]);
@@ -213,13 +213,46 @@ fn every_mistake_of_receivers_is_told() {
 #[test]
 fn what_this_release_cannot_do_is_said() {
     check(
-        "[store]\nredis = 'redis://127.0.0.1:6379'\n[auth]\ntokens = [{ name = 'ci' }]\n",
+        "[store]\nredis = 'redis://127.0.0.1:6379'\n",
+        &["s.toml:2: store.redis: a shared store is not supported by this release"],
+    );
+}
+
+#[test]
+fn tokens_are_kept_as_hashes_only() {
+    let hash = |digit: &str| format!("sha256:{}", digit.repeat(64));
+    let (one, two) = (hash("1"), hash("2"));
+    check(
+        &format!(
+            "[control_plane]\nlisten = '0.0.0.0:8788'\n[auth]\ntokens = [\n\
+             {{ name = 'ci', role = 'experimenter', hash = '{one}' }},\n\
+             {{ name = 'ops', role = 'operator', hash = '{two}', expires = 2027-01-01T00:00:00Z }},\n]\n"
+        ),
+        &[],
+    );
+    check("[auth]\ntokens = []\nopen_metrics = false\n", &[]);
+    check(
+        &format!(
+            "[auth]\ntokens = [\n\
+             {{ name = 'a b', role = 'boss', hash = 'serin_secret' }},\n\
+             {{ name = 'ci' }},\n\
+             {{ name = 'x', role = 'viewer', hash = '{one}' }},\n\
+             {{ name = 'x', role = 'viewer', hash = '{two}' }},\n\
+             {{ name = 'y', role = 'viewer', hash = '{one}', expires = 'soon', token = 'z' }},\n]\n\
+             open_metrics = 1\n"
+        ),
         &[
-            "s.toml:2: store.redis: a shared store is not supported by this release",
-            "s.toml:4: auth.tokens: tokens are not supported by this release",
+            "s.toml:3: auth.tokens[0].name: ",
+            "s.toml:3: auth.tokens[0].role: ",
+            "s.toml:3: auth.tokens[0].hash: must be the hash of a token and not a token; this one is written down now",
+            "s.toml:4: auth.tokens[1].role: is required: viewer, experimenter, operator or admin",
+            "s.toml:4: auth.tokens[1].hash: is required: what `serin token` prints, never the token itself",
+            "s.toml:6: auth.tokens[3]: there is a token `x` already",
+            "s.toml:7: auth.tokens[4].expires: ",
+            "s.toml:7: auth.tokens[4].token: unknown key, allowed here: name, role, hash, expires",
+            "s.toml:9: auth.open_metrics: ",
         ],
     );
-    check("[auth]\ntokens = []\n", &[]);
 }
 
 #[test]
