@@ -86,7 +86,7 @@ impl Catalog {
         self.revision = entry.revision;
         let at = entry.at;
         match &entry.event {
-            Event::PromptRegistered { prompt, key, version } => self.register(prompt, *key, version),
+            Event::PromptRegistered { prompt, key, version } => self.register(entry, prompt, *key, version),
             Event::PromptDeployed {
                 prompt,
                 environment,
@@ -204,20 +204,18 @@ impl Catalog {
         }
     }
 
-    fn register(&mut self, name: &PromptName, key: PromptKey, version: &Arc<PromptVersion>) {
-        let prompt = self.prompts.entry(name.clone()).or_insert_with(|| {
-            Arc::new(Prompt {
-                name: name.clone(),
-                key,
-                versions: Vec::new(),
-                tags: Vec::new(),
-                deployed: BTreeMap::new(),
-                wished: BTreeMap::new(),
-            })
-        });
-        let prompt = Arc::make_mut(prompt);
-        prompt.tags.clone_from(&version.draft.tags);
-        prompt.versions.push(Arc::clone(version));
+    fn register(
+        &mut self,
+        entry: &Recorded,
+        name: &PromptName,
+        key: PromptKey,
+        version: &Arc<PromptVersion>,
+    ) {
+        let prompt = self
+            .prompts
+            .entry(name.clone())
+            .or_insert_with(|| Arc::new(Prompt::new(name.clone(), key)));
+        Arc::make_mut(prompt).add(Arc::clone(version), &entry.actor);
     }
 
     fn create(&mut self, entry: &Recorded, key: ExperimentKey, spec: &Arc<ExperimentSpec>) {

@@ -12,7 +12,7 @@ use super::{
     guardrail::{GuardrailSpec, Limit, OUTCOME_MISSING},
     metric::{BUILT_IN, Goal, MetricKind, built_in},
     problem::Problem,
-    prompt::{ChatMessage, PromptContent, PromptDraft},
+    prompt::{ChatMessage, PromptContent, PromptDraft, composition::references, variables::ambiguous},
     rollout::Revert,
 };
 use found::Found;
@@ -111,6 +111,19 @@ pub fn draft_problems(draft: &PromptDraft) -> Vec<Problem> {
             found.short_text(format_args!("prompt[{index}].{key}"), Some(text.as_str()));
         }
     }
+    if let Err((place, error)) = references(&draft.prompt) {
+        found.add(place, error);
+    }
+    for name in ambiguous(&draft.prompt) {
+        found.add(
+            "prompt",
+            format_args!("`{name}` is a variable and a placeholder; give one of them another name"),
+        );
+    }
+    if draft.semver.is_some() && draft.bump.is_some() {
+        found.add("bump", "and `semver` exclude each other; leave one of them out");
+    }
+    found.short_text("category", draft.category.as_deref());
     // What is kept for good in the log is bounded as it is kept: as JSON.
     let size = serde_json::to_vec(&(&draft.prompt, &draft.config, &draft.limitations)).map_or(0, |b| b.len());
     if size > LARGEST_DRAFT {

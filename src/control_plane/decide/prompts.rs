@@ -7,7 +7,7 @@ use crate::{
         Timestamp, check,
         event::Event,
         id::{Environment, PromptName, VersionNumber},
-        prompt::{PromptDraft, PromptVersion, VersionRef},
+        prompt::{PromptDraft, PromptVersion, VersionRef, composition::references},
     },
 };
 use std::sync::Arc;
@@ -60,6 +60,7 @@ pub(super) fn register(
         draft: draft.clone(),
         digest,
         created_at: now,
+        includes: references(&draft.prompt).unwrap_or_default(),
     };
     let key = prompt.map_or_else(|| catalog.next_prompt_key(), |prompt| prompt.key);
     let mut events = vec![Event::PromptRegistered {
