@@ -4,6 +4,7 @@
 //! port and touches no path it names. `app` and the command line call it before anything else starts, so that a
 //! wrong setting ends the process with every mistake named.
 
+mod gates;
 mod notifications;
 
 use crate::{
@@ -18,12 +19,13 @@ use crate::{
         continuous_aa::ContinuousAa,
         duration_text,
         id::{Environment, LayerName, PromptName},
+        prompt::Gate,
         rollout::Patience,
     },
     notices,
 };
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     net::{Ipv4Addr, SocketAddr},
     ops::RangeInclusive,
     path::{Path, PathBuf},
@@ -54,6 +56,8 @@ pub struct Settings {
     pub outcomes: Outcomes,
     /// How long silence is borne.
     pub patience: Patience,
+    /// The evidence that environments ask for before a version is served there; those that are not named are open.
+    pub gates: BTreeMap<Environment, Gate>,
     /// Units kept out of every experiment; absent: none.
     pub holdout: Option<Holdout>,
     /// Who is told of transitions.
@@ -184,6 +188,7 @@ fn resolve(mut root: Table<'_>, report: &Report) -> Option<Settings> {
     section.finish();
     let patience = patience(root.section("guardrails"), report);
     let holdout = root.optional("holdout").and_then(|field| holdout(&field));
+    let gates = gates::read(root.section("environments"));
     let notifications = notifications::read(root.section("notifications"));
     root.finish();
     Some(Settings {
@@ -196,6 +201,7 @@ fn resolve(mut root: Table<'_>, report: &Report) -> Option<Settings> {
         watch,
         outcomes,
         patience,
+        gates,
         holdout,
         notifications,
     })

@@ -26,6 +26,8 @@ pub const MOST_GUARDRAILS: usize = 32;
 pub const MOST_STAGES: usize = 64;
 /// The most unit ids one experiment may force into variants.
 pub const MOST_OVERRIDES: usize = 10_000;
+/// The most tags of a prompt.
+pub const MOST_TAGS: usize = 100;
 /// The longest unit id, tag, role, owner, author or salt, in bytes.
 pub const LONGEST_NAME: usize = 1_024;
 /// The longest hypothesis, audience or commit message, in bytes.
@@ -136,7 +138,17 @@ pub fn draft_problems(draft: &PromptDraft) -> Vec<Problem> {
     }
     found.length("commit_message", draft.commit_message.as_deref(), LONGEST_TEXT);
     found.length("author", draft.author.as_deref(), LONGEST_NAME);
-    for (index, tag) in draft.tags.iter().enumerate() {
+    let mut problems = found.problems();
+    problems.extend(tag_problems(&draft.tags));
+    problems
+}
+
+/// Everything wrong with the tags of a prompt.
+#[must_use]
+pub fn tag_problems(tags: &[String]) -> Vec<Problem> {
+    let mut found = Found::default();
+    found.count("tags", tags.len(), 0, MOST_TAGS);
+    for (index, tag) in tags.iter().enumerate() {
         found.short_text(format_args!("tags[{index}]"), Some(tag.as_str()));
     }
     found.problems()

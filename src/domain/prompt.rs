@@ -22,7 +22,7 @@ pub use content::{ChatMessage, Config, PromptContent, PromptType, content_digest
 pub use deployment::{Basis, Deployment, before_last, running_at};
 pub use evaluation::{EvaluationBundle, EvaluationRecord};
 pub use finding::{Finding, FindingCode, Severity};
-pub use gate::{Evidence, Gate};
+pub use gate::{ENVIRONMENTS, Evidence, Gate};
 pub use review::{Review, ReviewKind, ReviewRecord, ReviewVerdict};
 pub use version::{Bump, PromptDraft, PromptVersion, Source, VersionRef};
 

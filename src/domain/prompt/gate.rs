@@ -12,6 +12,9 @@ use std::{
     sync::Arc,
 };
 
+/// The environments there are without anybody saying so.
+pub const ENVIRONMENTS: [&str; 3] = ["development", "staging", "production"];
+
 /// What an environment asks for. One that asks for nothing is open: it follows the files.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
