@@ -5,6 +5,7 @@
 //! wrong setting ends the process with every mistake named.
 
 pub mod auth;
+mod gates;
 mod notifications;
 
 use crate::{
@@ -19,13 +20,14 @@ use crate::{
         continuous_aa::ContinuousAa,
         duration_text,
         id::{Environment, LayerName, PromptName},
+        prompt::Gate,
         rollout::Patience,
     },
     notices,
 };
 use auth::Auth;
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     net::{Ipv4Addr, SocketAddr},
     ops::RangeInclusive,
     path::{Path, PathBuf},
@@ -58,6 +60,8 @@ pub struct Settings {
     pub patience: Patience,
     /// Who may use the control plane.
     pub auth: Auth,
+    /// The evidence that environments ask for before a version is served there; those that are not named are open.
+    pub gates: BTreeMap<Environment, Gate>,
     /// Units kept out of every experiment; absent: none.
     pub holdout: Option<Holdout>,
     /// Who is told of transitions.
@@ -191,6 +195,7 @@ fn resolve(mut root: Table<'_>, report: &Report) -> Option<Settings> {
     section.finish();
     let patience = patience(root.section("guardrails"), report);
     let holdout = root.optional("holdout").and_then(|field| holdout(&field));
+    let gates = gates::read(root.section("environments"));
     let notifications = notifications::read(root.section("notifications"));
     root.finish();
     Some(Settings {
@@ -204,6 +209,7 @@ fn resolve(mut root: Table<'_>, report: &Report) -> Option<Settings> {
         outcomes,
         patience,
         auth,
+        gates,
         holdout,
         notifications,
     })

@@ -127,6 +127,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("csv", &["cli/analyze/"]),
     ("parquet", &["cli/analyze/"]),
     ("plotters", &["cli/plot/"]),
+    ("similar", &["report/prompt_diff.rs"]),
     ("hmac", &["notices/signature.rs"]),
     ("hyper_rustls", &["notices/client.rs"]),
 ];

@@ -194,25 +194,17 @@ fn prompt() -> Arc<Prompt> {
             number: VersionNumber(number),
             draft: PromptDraft {
                 semver: semver.map(|semver| semver.parse().unwrap()),
-                prompt: PromptContent::Text(String::new()),
-                config: Default::default(),
-                limitations: serde_json::Value::Null,
-                commit_message: None,
-                author: None,
-                tags: Vec::new(),
+                ..PromptDraft::of(PromptContent::Text(String::new()))
             },
             digest: String::new(),
             created_at: at(0),
+            includes: Vec::new(),
         })
     };
-    Arc::new(Prompt {
-        name: PromptName::new("support").unwrap(),
-        key: PromptKey(1),
-        versions: vec![version(1, None), version(2, Some("1.1.0"))],
-        tags: Vec::new(),
-        deployed: std::collections::BTreeMap::new(),
-        wished: std::collections::BTreeMap::new(),
-    })
+    let mut prompt = Prompt::new(PromptName::new("support").unwrap(), PromptKey(1));
+    prompt.add(version(1, None), "test");
+    prompt.add(version(2, Some("1.1.0")), "test");
+    Arc::new(prompt)
 }
 
 fn intake_of(experiments: impl IntoIterator<Item = Experiment>) -> Intake {

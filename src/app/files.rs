@@ -4,7 +4,7 @@ use super::StartError;
 use crate::{
     api::metrics::{ReloadMetrics, ReloadResult},
     clock::Clock,
-    control_plane::{ControlPlane, SubmitAllError},
+    control_plane::{ControlPlane, SubmitAllError, SubmitError},
     definitions::{
         load::{DefinitionDirs, read},
         mistake::Mistakes,
@@ -35,6 +35,13 @@ pub(super) fn prepare(
         path: settings.store.path.clone(),
         error,
     };
+    // Before the files: what they ask for is decided by the gates in force.
+    let gates = Command::SetGates(settings.gates.clone());
+    match plane.submit(Origin::new("settings", "environments"), gates) {
+        Ok(_) => {}
+        Err(SubmitError::Store(error)) if first => return Err(store(error)),
+        Err(error) => tracing::error!(%error, "the gates of environments stay as they were"),
+    }
     match reload(&settings.definitions, &settings.environment, plane, clock) {
         Ok(applied) => {
             reloads.record(if applied {

@@ -28,6 +28,9 @@ pub(super) fn sentences(experiment: &str, freeze: &Value, control: &str) -> Vec<
         Ok(FreezeCause::Manual) => vec![format!(
             "Frozen on {at} by hand ({actor}, revision {revision}): {reason}."
         )],
+        Ok(FreezeCause::RolledBack { version }) => vec![format!(
+            "Frozen on {at} because its prompt was rolled back to version {version} ({actor}, revision {revision}): {reason}."
+        )],
         Ok(FreezeCause::Blind { variant, since }) => vec![
             format!("Frozen on {at} for want of outcomes (revision {revision})."),
             format!(

@@ -1,5 +1,11 @@
 //! The catalog: everything the control log says, folded. `apply` cannot fail and judges nothing.
 
+mod drift;
+mod prompts;
+
+pub use drift::{Drift, MovedLabel};
+pub use prompts::Touched;
+
 use super::done::DoneRequests;
 use crate::domain::{
     Timestamp,
@@ -11,9 +17,9 @@ use crate::domain::{
         FreezeCause, FreezeRecord, Hold, HoldCause, PinnedVersion, Progress, State,
     },
     guardrail::ALPHA,
-    id::{ArmIndex, ExperimentId, ExperimentKey, MetricKey, PromptKey, PromptName, Revision},
+    id::{ArmIndex, Environment, ExperimentId, ExperimentKey, MetricKey, PromptKey, PromptName, Revision},
     metric::built_in_keys,
-    prompt::{Prompt, PromptVersion},
+    prompt::{Gate, Prompt},
     segment::SegmentAttribute,
 };
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
@@ -22,7 +28,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 const EVIDENCE_SPAN: Duration = Duration::from_secs(7 * 86_400);
 
 /// Prompts, experiments and settings that travel in the log. Cheap to clone: the parts are shared.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Catalog {
     /// The last applied entry.
     pub revision: Revision,
@@ -30,6 +36,8 @@ pub struct Catalog {
     pub prompts: BTreeMap<PromptName, Arc<Prompt>>,
     /// By id; never removed, so that history stays.
     pub experiments: BTreeMap<ExperimentId, Arc<Experiment>>,
+    /// The evidence that environments ask for; those that are not named are open.
+    pub gates: Arc<BTreeMap<Environment, Gate>>,
     /// Units kept out of every experiment.
     pub holdout: Option<Holdout>,
     /// Key ids and secrets of receipts, oldest first.
@@ -37,6 +45,7 @@ pub struct Catalog {
     /// What was done under idempotency keys.
     pub done: Arc<DoneRequests>,
     metric_keys: BTreeMap<String, MetricKey>,
+    includers: Arc<prompts::Includers>,
     /// Ids in the order of their keys.
     ids: Vec<ExperimentId>,
 }
@@ -72,18 +81,6 @@ impl Catalog {
         PromptKey(u32::try_from(self.prompts.len()).unwrap_or(u32::MAX))
     }
 
-    /// The prompt whose routes an entry changes; none: all of them or none at all.
-    #[must_use]
-    pub fn touched<'a>(&'a self, event: &'a Event) -> Option<&'a PromptName> {
-        match event {
-            Event::PromptRegistered { prompt, .. } | Event::PromptDeployed { prompt, .. } => Some(prompt),
-            other => other
-                .experiment()
-                .and_then(|id| self.experiments.get(id))
-                .map(|e| &e.spec.prompt),
-        }
-    }
-
     /// Applies an entry of the log. An entry that does not fit (a log written by hand) changes nothing.
     pub fn apply(&mut self, entry: &Recorded) {
         self.revision = entry.revision;
@@ -92,22 +89,13 @@ impl Catalog {
             Arc::make_mut(&mut self.done).remember(entry, idempotency);
         }
         match &entry.event {
-            Event::PromptRegistered { prompt, key, version } => self.register(prompt, *key, version),
-            Event::PromptDeployed {
-                prompt,
-                environment,
-                version,
-                wish,
-                ..
-            } => {
-                if let Some(prompt) = self.prompts.get_mut(prompt) {
-                    let prompt = Arc::make_mut(prompt);
-                    prompt.deployed.insert(environment.clone(), *version);
-                    if *wish {
-                        prompt.wished.insert(environment.clone(), *version);
-                    }
-                }
-            }
+            Event::PromptRegistered { .. }
+            | Event::PromptDeployed { .. }
+            | Event::PromptLabelled { .. }
+            | Event::PromptTagged { .. }
+            | Event::PromptEvaluated { .. }
+            | Event::PromptReviewed { .. } => self.apply_to_prompt(entry),
+            Event::GatesChanged { gates } => self.gates = Arc::new(gates.clone()),
             Event::ExperimentCreated { key, spec } => self.create(entry, *key, spec),
             Event::ExperimentChanged { spec, pinned } => self.change_design(entry, spec, pinned),
             Event::ExperimentScheduled { id } => self.change(entry, id, |experiment| {
@@ -208,22 +196,6 @@ impl Catalog {
                 }
             }
         }
-    }
-
-    fn register(&mut self, name: &PromptName, key: PromptKey, version: &Arc<PromptVersion>) {
-        let prompt = self.prompts.entry(name.clone()).or_insert_with(|| {
-            Arc::new(Prompt {
-                name: name.clone(),
-                key,
-                versions: Vec::new(),
-                tags: Vec::new(),
-                deployed: BTreeMap::new(),
-                wished: BTreeMap::new(),
-            })
-        });
-        let prompt = Arc::make_mut(prompt);
-        prompt.tags.clone_from(&version.draft.tags);
-        prompt.versions.push(Arc::clone(version));
     }
 
     fn create(&mut self, entry: &Recorded, key: ExperimentKey, spec: &Arc<ExperimentSpec>) {

@@ -6,11 +6,12 @@ use crate::{
     domain::{
         Timestamp,
         experiment::{Experiment, State},
-        id::{Environment, ExperimentId, PromptName, VersionNumber},
-        prompt::{Prompt, PromptVersion, VersionRef},
+        id::{Environment, ExperimentId, PromptName},
+        prompt::{Prompt, PromptVersion, ResolvedVersion, VersionRef},
     },
     routing::{
         answer::{Answer, content_of},
+        archive::PromptArchive,
         audience::CompiledAudience,
         drain::Drain,
         hash::{self, ExperimentSeeds},
@@ -149,10 +150,14 @@ struct Prompts<'a> {
 
 impl Prompts<'_> {
     fn compile(&self, experiments: &[&Arc<Experiment>], unroutable: &mut Unroutable) -> PromptRoutes {
-        let mut contents: HashMap<VersionNumber, Arc<str>> = HashMap::new();
+        let mut contents = Contents::default();
         let mut environments = Vec::new();
-        for (environment, number) in &self.prompt.deployed {
-            let Some(deployed) = self.prompt.numbered(*number) else {
+        let mut served = Vec::new();
+        for environment in self.prompt.deployed.keys() {
+            let deployment = self.prompt.deployment(environment);
+            let Some(deployed) =
+                deployment.and_then(|deployment| self.catalog.served(self.prompt, deployment))
+            else {
                 continue;
             };
             let mut routed = Vec::new();
@@ -160,30 +165,54 @@ impl Prompts<'_> {
                 .iter()
                 .filter(|experiment| experiment.spec.environment == *environment)
             {
-                match self.route(experiment, deployed, &mut contents) {
+                match self.route(experiment, &deployed, &mut contents) {
                     Ok(route) => routed.push(route),
                     Err(reason) => {
                         unroutable.insert(experiment.spec.id.clone(), reason);
                     }
                 }
             }
-            let content = content(&mut contents, deployed);
+            let content = contents.of(&deployed);
             let route = Route {
                 prompt: self.prompt.key,
                 overridden: routed.iter().any(|experiment| !experiment.overrides.is_empty()),
                 experiments: routed.into(),
-                deployed: Answer::new(&self.prompt.name, Arc::clone(deployed), content, None, None),
+                deployed: Answer::new(
+                    &self.prompt.name,
+                    Arc::clone(&deployed.version),
+                    content,
+                    None,
+                    None,
+                ),
             };
             environments.push((environment.clone(), route));
+            served.push((environment.clone(), deployed));
         }
-        PromptRoutes { environments }
+        PromptRoutes {
+            environments,
+            archive: self.archive(served),
+        }
+    }
+
+    fn archive(&self, served: Vec<(Environment, ResolvedVersion)>) -> PromptArchive {
+        let resolve = |version: &Arc<PromptVersion>| self.catalog.resolve(&self.prompt.name, version);
+        PromptArchive::new(self.prompt, served, resolve)
+    }
+
+    /// Whether a frozen experiment's prompt was rolled back with its freeze or since.
+    fn rolled_back(&self, experiment: &Experiment) -> bool {
+        let deployment = self.prompt.deployment(&experiment.spec.environment);
+        let (Some(deployment), Some(freeze)) = (deployment, &experiment.freeze) else {
+            return false;
+        };
+        deployment.is_rollback() && deployment.revision >= freeze.revision
     }
 
     fn route(
         &self,
         experiment: &Experiment,
-        deployed: &Arc<PromptVersion>,
-        contents: &mut HashMap<VersionNumber, Arc<str>>,
+        deployed: &ResolvedVersion,
+        contents: &mut Contents,
     ) -> Result<RoutedExperiment, String> {
         let spec = &experiment.spec;
         let context = Some((&spec.id, experiment.state));
@@ -198,7 +227,14 @@ impl Prompts<'_> {
                 .prompt
                 .version(&reference)
                 .ok_or_else(|| format!("version {reference} of variant `{}` does not exist", variant.name))?;
-            if pinned.is_some_and(|pinned| pinned.digest != version.digest) {
+            let resolved = match pinned {
+                Some(pinned) => self
+                    .catalog
+                    .resolve_as(&self.prompt.name, version, &pinned.chosen),
+                None => self.catalog.resolve(&self.prompt.name, version),
+            };
+            let resolved = resolved.map_err(|error| format!("variant `{}`: {error}", variant.name))?;
+            if pinned.is_some_and(|pinned| pinned.digest != resolved.digest()) {
                 return Err(format!(
                     "version {reference} of variant `{}` has other content than at the start",
                     variant.name
@@ -208,7 +244,7 @@ impl Prompts<'_> {
                 .arm(variant.name.as_str())
                 .ok_or_else(|| format!("variant `{}` is no arm", variant.name))?;
             let arm = Some((index, variant.name.as_str()));
-            let content = content(contents, version);
+            let content = contents.of(&resolved);
             let answer = Answer::new(&self.prompt.name, Arc::clone(version), content, arm, context);
             answers.push((variant, index, weight, answer));
         }
@@ -228,14 +264,26 @@ impl Prompts<'_> {
                 );
             }
         }
-        let frozen = if experiment.state == State::Frozen {
-            let control = answers.first().ok_or("there is no control")?;
-            Some(control.3.clone())
-        } else {
-            None
+        let rolled_back = self.rolled_back(experiment);
+        let frozen = match experiment.state {
+            // Control may be the very version that was rolled back.
+            State::Frozen if rolled_back => {
+                let control = spec.control().ok_or("there is no control")?;
+                let arm = experiment
+                    .arm(control.name.as_str())
+                    .map(|arm| (arm, control.name.as_str()));
+                let content = contents.of(deployed);
+                let version = Arc::clone(&deployed.version);
+                Some(Answer::new(&self.prompt.name, version, content, arm, context))
+            }
+            State::Frozen => {
+                let control = answers.first().ok_or("there is no control")?;
+                Some(control.3.clone())
+            }
+            _ => None,
         };
         let drain = match (experiment.state, spec.drains_for()) {
-            (State::Frozen, Some(drained)) => Some(Box::new(Drain {
+            (State::Frozen, Some(drained)) if !rolled_back => Some(Box::new(Drain {
                 before: experiment.epoch(),
                 for_s: i64::try_from(drained.as_secs()).unwrap_or(i64::MAX),
                 answers: answers
@@ -260,8 +308,8 @@ impl Prompts<'_> {
         .map_err(|error| error.to_string())?;
         let not_decided = Answer::new(
             &self.prompt.name,
-            Arc::clone(deployed),
-            content(contents, deployed),
+            Arc::clone(&deployed.version),
+            contents.of(deployed),
             None,
             context,
         );
@@ -300,10 +348,17 @@ impl Prompts<'_> {
     }
 }
 
-fn content(contents: &mut HashMap<VersionNumber, Arc<str>>, version: &PromptVersion) -> Arc<str> {
-    Arc::clone(
-        contents
-            .entry(version.number)
-            .or_insert_with(|| content_of(version)),
-    )
+/// Contents as answers carry them, by digest: versions that are served in several places are written once.
+#[derive(Default)]
+struct Contents(HashMap<String, Arc<str>>);
+
+impl Contents {
+    fn of(&mut self, version: &ResolvedVersion) -> Arc<str> {
+        if let Some(content) = self.0.get(version.digest()) {
+            return Arc::clone(content);
+        }
+        let content = content_of(version);
+        self.0.insert(version.digest().to_owned(), Arc::clone(&content));
+        content
+    }
 }

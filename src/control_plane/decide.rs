@@ -7,13 +7,14 @@ mod rollout;
 mod steps;
 
 pub use design::experiment_problems;
+pub use prompts::{deployability, registered};
 pub use rejection::Rejection;
 pub use steps::allowed_steps;
 
 use super::catalog::Catalog;
 use crate::domain::{Timestamp, command::Command, event::Event};
 use design::put;
-use prompts::{deploy, register};
+use prompts::{Asked, deploy, evaluate, label, register, review, roll_back, tag};
 use rollout::{advance, clear, complete};
 use steps::{existing, freeze, hold, promote, resume, start, stop};
 
@@ -33,7 +34,42 @@ pub fn decide(catalog: &Catalog, command: &Command, now: Timestamp) -> Result<Ve
             environment,
             version,
             wish,
-        } => deploy(catalog, name, environment, version, *wish),
+            accept,
+        } => {
+            let asked = if *wish {
+                Asked::Label
+            } else {
+                Asked::Person(accept)
+            };
+            deploy(catalog, name, environment, version, &asked)
+        }
+        Command::RollBackPrompt {
+            name,
+            environment,
+            target,
+        } => roll_back(catalog, name, environment, target.as_ref()),
+        Command::LabelPrompt {
+            name,
+            label: word,
+            version,
+        } => label(catalog, name, word, version.as_ref()),
+        Command::TagPrompt { name, tags } => tag(catalog, name, tags),
+        Command::EvaluatePrompt {
+            name,
+            version,
+            bundle,
+        } => evaluate(catalog, name, version, bundle),
+        Command::ReviewPrompt {
+            name,
+            version,
+            review: said,
+        } => review(catalog, name, version, said),
+        Command::SetGates(gates) => {
+            if *catalog.gates == *gates {
+                return Ok(Vec::new());
+            }
+            Ok(vec![Event::GatesChanged { gates: gates.clone() }])
+        }
         Command::PutExperiment(spec) => put(catalog, spec, now),
         Command::StartExperiment(id) => start(catalog, existing(catalog, id)?, now),
         Command::StopExperiment(id) => stop(existing(catalog, id)?, None),

@@ -31,7 +31,7 @@ pub struct Done {
 type Key = (Arc<str>, Arc<str>);
 
 /// The requests that are remembered.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DoneRequests {
     by_key: HashMap<Key, Done>,
     by_age: BTreeMap<Revision, Key>,

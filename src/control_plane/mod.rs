@@ -24,11 +24,11 @@ use crate::{
     store::{ControlLog, error::StoreError},
 };
 use arc_swap::ArcSwap;
-use catalog::Catalog;
+use catalog::{Catalog, Touched};
 use compile::{Unroutable, compile};
 use decide::decide;
 use parking_lot::Mutex;
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 use submission::{Unappended, permitted, replayed};
 use tokio::sync::broadcast;
 
@@ -44,7 +44,7 @@ pub struct View {
     pub catalog: Catalog,
     /// Live experiments that take no part in decisions, and why.
     pub unroutable: Unroutable,
-    /// Freezes that are in force here but could not be written yet.
+    /// Freezes and rollbacks that are in force here but could not be written yet.
     pub unrecorded: usize,
 }
 
@@ -57,7 +57,7 @@ struct Writer {
     log: Box<dyn ControlLog>,
     /// Folded from the log alone.
     recorded: Catalog,
-    /// Freezes that the store did not take; they hold here at once and are appended when it is back.
+    /// Freezes and rollbacks that the store did not take; they hold here at once and are appended when it is back.
     /// With the moment they came into force at, which is the one that is written.
     unrecorded: Vec<(Origin, Command, Timestamp)>,
     subscribers: Vec<Subscriber>,
@@ -159,7 +159,8 @@ impl ControlPlane {
 
     /// Decides, appends, applies, compiles and publishes one command. Blocks on the store.
     ///
-    /// A freeze takes effect even when the store is down: it holds in this process at once and is written later.
+    /// A freeze or a rollback takes effect even when the store is down: it holds in this process at once and is written
+    /// later.
     ///
     /// # Errors
     /// [`SubmitError`]: refused, or not written.
@@ -183,9 +184,9 @@ impl ControlPlane {
             let (origin, command, now) = (origin.clone(), command.clone(), self.clock.now());
             move |catalog: &Catalog| permitted(catalog, &origin, &command, revision, now)
         };
-        let appended = if matches!(command, Command::FreezeExperiment { .. }) {
+        let appended = if command.is_urgent() {
             check(&self.view().catalog).and_then(|()| {
-                self.freeze(&mut writer, origin, command)
+                self.put_in_force(&mut writer, origin, command)
                     .map_err(Unappended::Refused)
             })
         } else {
@@ -217,8 +218,8 @@ impl ControlPlane {
         })
     }
 
-    /// Puts a freeze in force first and writes it afterwards: users must not wait for a disk.
-    fn freeze(
+    /// Puts a command in force first and writes it afterwards: users must not wait for a disk.
+    fn put_in_force(
         &self,
         writer: &mut Writer,
         origin: Origin,
@@ -227,12 +228,9 @@ impl ControlPlane {
         let catalog = &self.view().catalog;
         let now = self.clock.now();
         let events = decide(catalog, &command, now)?;
-        let touched = events
-            .iter()
-            .filter_map(|event| catalog.touched(event).cloned())
-            .collect();
+        let touched = touched(catalog, &events);
         writer.unrecorded.push((origin, command, now));
-        self.publish(writer, Some(touched));
+        self.publish(writer, touched);
         let written = self.catch_up(writer);
         let events = written
             .into_iter()
@@ -274,7 +272,7 @@ impl ControlPlane {
                     self.publish(writer, None);
                 }
                 Err(SubmitAllError::Store(error)) => {
-                    tracing::error!(%error, "a freeze could not be written; it holds here and is retried");
+                    tracing::error!(%error, "a freeze or a rollback could not be written; it holds here and is retried");
                     return written;
                 }
             }
@@ -314,14 +312,7 @@ impl ControlPlane {
             }
             match writer.log.append(writer.recorded.revision, &entries) {
                 Ok(()) => {
-                    let mut touched = Some(Vec::new());
-                    for entry in &entries {
-                        match (catalog.touched(&entry.event), &mut touched) {
-                            (Some(prompt), Some(touched)) if touched.contains(prompt) => {}
-                            (Some(prompt), Some(touched)) => touched.push(prompt.clone()),
-                            _ => touched = None,
-                        }
-                    }
+                    let touched = touched(&catalog, entries.iter().map(|entry| &entry.event));
                     writer.recorded = catalog;
                     let events: Vec<_> = entries.into_iter().map(Arc::new).collect();
                     for event in &events {
@@ -389,6 +380,18 @@ impl ControlPlane {
         self.view.store(Arc::new(view));
         self.table.publish(Arc::new(compiled.table));
     }
+}
+
+/// The prompts that events change, each once; none means all.
+fn touched<'e>(catalog: &Catalog, events: impl IntoIterator<Item = &'e Event>) -> Option<Vec<PromptName>> {
+    let mut all = BTreeSet::new();
+    for event in events {
+        match catalog.touched(event) {
+            Touched::Prompts(prompts) => all.extend(prompts),
+            Touched::All => return None,
+        }
+    }
+    Some(all.into_iter().collect())
 }
 
 /// What a set of commands would do to a catalog, all or nothing.

@@ -74,6 +74,7 @@ fn draft(mut root: Table<'_>, semver: &semver::Version) -> (PromptDraft, Vec<Env
     let text = |field: Option<Field<'_>>| field.and_then(|field| field.text()).map(str::to_owned);
     let commit_message = text(root.optional("commit_message"));
     let author = text(root.optional("author"));
+    let category = text(root.optional("category"));
     let tags = root
         .optional("tags")
         .and_then(|field| field.list())
@@ -104,16 +105,19 @@ fn draft(mut root: Table<'_>, semver: &semver::Version) -> (PromptDraft, Vec<Env
     root.finish();
     let draft = PromptDraft {
         semver: Some(semver.clone()),
+        bump: None,
         prompt: prompt.unwrap_or_else(|| PromptContent::Text(String::new())),
         config,
         limitations,
         commit_message,
         author,
+        category,
         tags: tags
             .iter()
             .filter_map(|tag| tag.text())
             .map(str::to_owned)
             .collect(),
+        source: None,
     };
     (draft, environments)
 }

@@ -15,13 +15,10 @@ use crate::{
         experiment::{State, WantedStatus},
         id::Environment,
         problem::Problem,
-        prompt::VersionRef,
+        prompt::{ENVIRONMENTS, Finding, VersionRef},
     },
 };
 use std::{collections::BTreeSet, path::Path};
-
-/// Environments without a gate, besides the server's own: the first version of a prompt is deployed to all of them.
-const ENVIRONMENTS: [&str; 3] = ["development", "staging", "production"];
 
 /// Everything that is wrong with a set of files: the mistakes of those that could not be read, and what the control
 /// plane would refuse of the others. What refers to an unreadable prompt is not judged.
@@ -94,6 +91,7 @@ impl<'a> Reconciliation<'a> {
             .flat_map(|file| file.labels.iter().cloned())
             .collect();
         environments.insert(environment.clone());
+        // Those that have a gate are left out when it is decided.
         environments.extend(ENVIRONMENTS.iter().filter_map(|name| Environment::new(name).ok()));
         for (index, file) in files.iter().enumerate() {
             let reason = file.draft.commit_message.as_deref().unwrap_or("a new version");
@@ -125,6 +123,7 @@ impl<'a> Reconciliation<'a> {
                     environment: label.clone(),
                     version: VersionRef::Semver(semver.clone()),
                     wish: true,
+                    accept: Vec::new(),
                 };
                 let origin = self
                     .definitions
@@ -175,7 +174,22 @@ impl<'a> Reconciliation<'a> {
         let mut mistakes = Vec::new();
         for RefusedCommand { index, rejection } in refused {
             let problems = match rejection {
-                Rejection::Invalid { problems, .. } => problems.clone(),
+                Rejection::Invalid { problems, .. } | Rejection::InvalidPrompt { problems, .. } => {
+                    problems.clone()
+                }
+                Rejection::Composition { .. } => vec![Problem::new("prompt", rejection.to_string())],
+                // A label asks for it, or the first version of a prompt.
+                Rejection::NotDeployable {
+                    environment, missing, ..
+                } => {
+                    let problem = |finding: &Finding| {
+                        let written =
+                            finding.place.starts_with("prompt") || finding.place.starts_with("config");
+                        let field = if written { finding.place.as_str() } else { "labels" };
+                        Problem::new(field, format!("not for `{environment}` yet: {finding}"))
+                    };
+                    missing.iter().map(problem).collect()
+                }
                 Rejection::Immutable { .. } => vec![Problem::new("prompt", rejection.to_string())],
                 Rejection::OtherType { .. } => vec![Problem::new("type", rejection.to_string())],
                 other => vec![Problem::new("", other.to_string())],

@@ -12,7 +12,7 @@ use super::{
     guardrail::{GuardrailSpec, Limit, OUTCOME_MISSING},
     metric::{BUILT_IN, Goal, MetricKind, built_in},
     problem::Problem,
-    prompt::{ChatMessage, PromptContent, PromptDraft},
+    prompt::{ChatMessage, PromptContent, PromptDraft, composition::references, variables::ambiguous},
     rollout::Revert,
 };
 use found::Found;
@@ -26,6 +26,8 @@ pub const MOST_GUARDRAILS: usize = 32;
 pub const MOST_STAGES: usize = 64;
 /// The most unit ids one experiment may force into variants.
 pub const MOST_OVERRIDES: usize = 10_000;
+/// The most tags of a prompt.
+pub const MOST_TAGS: usize = 100;
 /// The longest unit id, tag, role, owner, author or salt, in bytes.
 pub const LONGEST_NAME: usize = 1_024;
 /// The longest hypothesis, audience or commit message, in bytes.
@@ -111,6 +113,19 @@ pub fn draft_problems(draft: &PromptDraft) -> Vec<Problem> {
             found.short_text(format_args!("prompt[{index}].{key}"), Some(text.as_str()));
         }
     }
+    if let Err((place, error)) = references(&draft.prompt) {
+        found.add(place, error);
+    }
+    for name in ambiguous(&draft.prompt) {
+        found.add(
+            "prompt",
+            format_args!("`{name}` is a variable and a placeholder; give one of them another name"),
+        );
+    }
+    if draft.semver.is_some() && draft.bump.is_some() {
+        found.add("bump", "and `semver` exclude each other; leave one of them out");
+    }
+    found.short_text("category", draft.category.as_deref());
     // What is kept for good in the log is bounded as it is kept: as JSON.
     let size = serde_json::to_vec(&(&draft.prompt, &draft.config, &draft.limitations)).map_or(0, |b| b.len());
     if size > LARGEST_DRAFT {
@@ -123,7 +138,17 @@ pub fn draft_problems(draft: &PromptDraft) -> Vec<Problem> {
     }
     found.length("commit_message", draft.commit_message.as_deref(), LONGEST_TEXT);
     found.length("author", draft.author.as_deref(), LONGEST_NAME);
-    for (index, tag) in draft.tags.iter().enumerate() {
+    let mut problems = found.problems();
+    problems.extend(tag_problems(&draft.tags));
+    problems
+}
+
+/// Everything wrong with the tags of a prompt.
+#[must_use]
+pub fn tag_problems(tags: &[String]) -> Vec<Problem> {
+    let mut found = Found::default();
+    found.count("tags", tags.len(), 0, MOST_TAGS);
+    for (index, tag) in tags.iter().enumerate() {
         found.short_text(format_args!("tags[{index}]"), Some(tag.as_str()));
     }
     found.problems()

@@ -5,10 +5,11 @@ use super::{
     event::StageEvidence,
     experiment::{Conclusion, ExperimentSpec, FreezeCause, HoldCause},
     guardrail::Breach,
-    id::{Environment, ExperimentId, PromptName, Revision},
-    prompt::{PromptDraft, VersionRef},
+    id::{Environment, ExperimentId, LabelName, PromptName, Revision},
+    prompt::{EvaluationBundle, Gate, PromptDraft, Review, VersionRef},
 };
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// What the actor of a command from a file begins with.
 pub const FILE_ACTOR: &str = "file:";
@@ -76,16 +77,18 @@ impl Origin {
 /// A request to change something. A person, a file, a timer and a guardrail all take this road.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Command {
-    /// Register a version; the same content again under the same semver changes nothing.
+    /// Register a version. The content of the newest version again, without a semver of its own, changes nothing, and
+    /// neither does a registered semver with its content:
+    /// [`registered`](crate::control_plane::decide::registered) tells which version that is.
     RegisterPrompt {
         /// The prompt.
         name: PromptName,
         /// The version.
         draft: Box<PromptDraft>,
-        /// Environments that have no gate: the first version is deployed to them.
+        /// Environments that the first version is deployed to, as far as they have no gate.
         environments: Vec<Environment>,
     },
-    /// Serve a version in an environment.
+    /// Serve a version in an environment. Refused with everything that is missing.
     DeployPrompt {
         /// The prompt.
         name: PromptName,
@@ -95,7 +98,55 @@ pub enum Command {
         version: VersionRef,
         /// A file's label asks: done once for each version it names, not again after something else was deployed.
         wish: bool,
+        /// The warnings that are accepted, as [`crate::domain::prompt::Finding::is_accepted_by`] takes them.
+        accept: Vec<String>,
     },
+    /// Serve again what was served before: the previous content, or that of a named version. Needs no gate, takes effect
+    /// before it is written, and freezes the experiments of the prompt in this environment.
+    RollBackPrompt {
+        /// The prompt.
+        name: PromptName,
+        /// The environment.
+        environment: Environment,
+        /// A version that was deployed there before; none: the previous one.
+        target: Option<VersionRef>,
+    },
+    /// Move a label that is no environment, or take it away.
+    LabelPrompt {
+        /// The prompt.
+        name: PromptName,
+        /// The label.
+        label: LabelName,
+        /// What it names from now on; none takes it away.
+        version: Option<VersionRef>,
+    },
+    /// Replace the tags of a prompt.
+    TagPrompt {
+        /// The prompt.
+        name: PromptName,
+        /// All of them.
+        tags: Vec<String>,
+    },
+    /// Attach an evaluation to a version. Refused when it is of other content.
+    EvaluatePrompt {
+        /// The prompt.
+        name: PromptName,
+        /// The version.
+        version: VersionRef,
+        /// The evidence.
+        bundle: Box<EvaluationBundle>,
+    },
+    /// Approve or reject a version. Refused for its author, and for a second kind by one person.
+    ReviewPrompt {
+        /// The prompt.
+        name: PromptName,
+        /// The version.
+        version: VersionRef,
+        /// What is said of it.
+        review: Review,
+    },
+    /// Have environments ask for this evidence from now on, and all others for none.
+    SetGates(BTreeMap<Environment, Gate>),
     /// Create an experiment or change its design; then follow a changed wish (`status`).
     PutExperiment(Box<ExperimentSpec>),
     /// Start a draft, a scheduled or a stopped one.
@@ -171,6 +222,13 @@ pub enum Command {
 }
 
 impl Command {
+    /// Whether it is in force before it is written: what takes users away from a bad version does not wait for a disk,
+    /// and holds while the store is down.
+    #[must_use]
+    pub fn is_urgent(&self) -> bool {
+        matches!(self, Self::FreezeExperiment { .. } | Self::RollBackPrompt { .. })
+    }
+
     /// The experiment it is about.
     #[must_use]
     pub fn experiment(&self) -> Option<&ExperimentId> {
@@ -187,10 +245,7 @@ impl Command {
             | Self::ResumeExperiment(id)
             | Self::PromoteExperiment(id)
             | Self::RecordAlert { id, .. } => Some(id),
-            Self::RegisterPrompt { .. }
-            | Self::DeployPrompt { .. }
-            | Self::SetHoldout(_)
-            | Self::RotateReceiptKey { .. } => None,
+            _ => None,
         }
     }
 }

@@ -8,16 +8,18 @@ use super::{
     experiment::{Conclusion, ExperimentSpec, FreezeCause, HoldCause, PinnedVersion},
     guardrail::{Breach, Limit},
     id::{
-        Environment, ExperimentId, ExperimentKey, PromptKey, PromptName, Revision, VariantName, VersionNumber,
+        Environment, ExperimentId, ExperimentKey, LabelName, PromptKey, PromptName, Revision, VariantName,
+        VersionNumber,
     },
-    prompt::PromptVersion,
+    prompt::{Basis, EvaluationBundle, Gate, PromptVersion, Review},
 };
 use serde::{Deserialize, Serialize};
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 /// The version of the event format that is written today. Format 1 knows no stages that advance, no causes of a hold and
-/// no conclusions.
-pub const FORMAT: u32 = 2;
+/// no conclusions. Format 2 knows no prompts inside prompts, no evidence, no gates and no rollbacks: whoever reads no
+/// more would serve tags as text.
+pub const FORMAT: u32 = 3;
 
 /// What a stage that passed rests on: enough to explain it years later.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -87,6 +89,54 @@ pub enum Event {
         /// A file's label asked for it.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         wish: bool,
+        /// What it rests on.
+        #[serde(flatten)]
+        basis: Box<Basis>,
+    },
+    /// A label that is no environment names another version, or none.
+    PromptLabelled {
+        /// The prompt.
+        prompt: PromptName,
+        /// The label.
+        label: LabelName,
+        /// The version it names now; none: it is gone.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        version: Option<VersionNumber>,
+        /// The version it named before.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        previous: Option<VersionNumber>,
+    },
+    /// The tags of a prompt are others.
+    PromptTagged {
+        /// The prompt.
+        prompt: PromptName,
+        /// All of them.
+        tags: Vec<String>,
+    },
+    /// Somebody evaluated a version.
+    PromptEvaluated {
+        /// The prompt.
+        prompt: PromptName,
+        /// The version.
+        version: VersionNumber,
+        /// The evidence, with the digest of what was evaluated.
+        evaluation: Arc<EvaluationBundle>,
+    },
+    /// Somebody approved or rejected a version.
+    PromptReviewed {
+        /// The prompt.
+        prompt: PromptName,
+        /// The version.
+        version: VersionNumber,
+        /// The digest of what was looked at.
+        digest: String,
+        /// What was said.
+        review: Arc<Review>,
+    },
+    /// Environments ask for other evidence from now on.
+    GatesChanged {
+        /// By environment; those that are not named are open.
+        gates: BTreeMap<Environment, Gate>,
     },
     /// An experiment exists.
     ExperimentCreated {
@@ -221,6 +271,11 @@ impl Event {
             | Self::GuardrailAlerted { id, .. } => Some(id),
             Self::PromptRegistered { .. }
             | Self::PromptDeployed { .. }
+            | Self::PromptLabelled { .. }
+            | Self::PromptTagged { .. }
+            | Self::PromptEvaluated { .. }
+            | Self::PromptReviewed { .. }
+            | Self::GatesChanged { .. }
             | Self::HoldoutChanged { .. }
             | Self::ReceiptKeyAdded { .. } => None,
         }

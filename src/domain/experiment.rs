@@ -13,6 +13,7 @@ use super::{
     Timestamp,
     id::{ArmIndex, AttributeName, Epoch, ExperimentKey, Revision, VariantName, VersionNumber},
     metric::Measure,
+    prompt::LabelChoice,
     segment::SegmentAttribute,
 };
 use serde::{Deserialize, Serialize};
@@ -25,8 +26,11 @@ pub struct PinnedVersion {
     pub variant: VariantName,
     /// The version's number.
     pub version: VersionNumber,
-    /// The digest of its content and config.
+    /// The digest of its content and config, with everything it includes.
     pub digest: String,
+    /// What the labels inside meant, so that the same text is served however they move.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub chosen: Vec<LabelChoice>,
 }
 
 /// One arm's share in an epoch.

@@ -134,6 +134,8 @@ names! {
     /// An environment, such as `production`: a label that decisions go by.
     Environment, "environment", |name| plain(name, 36) && name != "latest",
         "1 to 36 of letters, digits, `.`, `_`, `-`, and not `latest`";
+    /// A movable name of a prompt's version, `latest` and environments included.
+    LabelName, "label", |name| plain(name, 36), "1 to 36 of letters, digits, `.`, `_`, `-`";
     /// A layer's name; its experiments exclude each other.
     LayerName, "layer", |name| plain(name, 64), "1 to 64 of letters, digits, `.`, `_`, `-`";
 }

@@ -69,6 +69,7 @@ mod tests {
             version: VersionNumber(1),
             previous: None,
             wish: false,
+            basis: Box::default(),
         };
         assert_eq!(of(&type_of(&deployed)), Some(DEPLOYED));
         for quiet in [

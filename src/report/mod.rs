@@ -20,6 +20,7 @@ mod figure;
 mod guardrail;
 mod metric;
 pub mod performance;
+pub mod prompt_diff;
 mod quantiles;
 mod sample_ratio;
 mod segments;

@@ -3,7 +3,7 @@
 use crate::domain::{
     experiment::State,
     id::{ArmIndex, ExperimentId, PromptName},
-    prompt::PromptVersion,
+    prompt::{Config, PromptContent, PromptType, PromptVersion, ResolvedVersion},
 };
 use serde::Serialize;
 use std::sync::Arc;
@@ -188,13 +188,20 @@ impl Answer {
 
 /// A version's content as an answer carries it: `{"type":…,"prompt":…,"config":…}`.
 #[must_use]
-pub fn content_of(version: &PromptVersion) -> Arc<str> {
-    let content = serde_json::json!({
-        "type": version.draft.prompt.prompt_type(),
-        "prompt": version.draft.prompt,
-        "config": version.draft.config,
-    });
-    content.to_string().into()
+pub fn content_of(version: &ResolvedVersion) -> Arc<str> {
+    #[derive(Serialize)]
+    struct Content<'a> {
+        r#type: PromptType,
+        prompt: &'a PromptContent,
+        config: &'a Config,
+    }
+    let content = Content {
+        r#type: version.content().prompt_type(),
+        prompt: version.content(),
+        config: &version.version.draft.config,
+    };
+    // Prompts and configs always have a JSON form.
+    serde_json::to_string(&content).unwrap_or_default().into()
 }
 
 #[cfg(test)]
@@ -216,7 +223,7 @@ mod tests {
         let answer = Answer::new(
             &prompt,
             Arc::clone(&version),
-            content_of(&version),
+            content_of(&ResolvedVersion::verbatim(Arc::clone(&version))),
             Some((ArmIndex(1), "b")),
             context,
         );

@@ -6,6 +6,7 @@
 //! ([`live`]). It never reads a store or a clock. The control plane compiles the table; the HTTP surface walks it.
 
 pub mod answer;
+pub mod archive;
 pub mod assign;
 pub mod audience;
 pub mod drain;

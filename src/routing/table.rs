@@ -2,6 +2,7 @@
 
 use super::{
     answer::Answer,
+    archive::PromptArchive,
     audience::CompiledAudience,
     drain::Drain,
     hash::{self, ExperimentSeeds},
@@ -73,6 +74,17 @@ impl RoutingTable {
         found.map(|(_, route)| route).ok_or(NoRoute::NotDeployed)
     }
 
+    /// Every version of a prompt; none for an unknown one.
+    #[must_use]
+    pub fn archive(&self, prompt: &str) -> Option<&PromptArchive> {
+        self.prompts.get(prompt).map(|routes| &routes.archive)
+    }
+
+    /// The archives of all prompts, in no order.
+    pub fn archives(&self) -> impl Iterator<Item = &PromptArchive> {
+        self.prompts.values().map(|routes| &routes.archive)
+    }
+
     /// How many prompts it knows.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -96,6 +108,7 @@ impl RoutingTable {
 #[derive(Debug)]
 pub struct PromptRoutes {
     pub(crate) environments: Vec<(Environment, Route)>,
+    pub(crate) archive: PromptArchive,
 }
 
 /// One prompt in one environment.

@@ -95,12 +95,25 @@ fn rejected(rejection: &Rejection) -> Problem {
         Rejection::OtherType { .. } => (StatusCode::CONFLICT, "PROMPT_TYPE_FIXED"),
         Rejection::Invalid { problems, .. } => return invalid(problems),
         Rejection::WrongState { .. } => (StatusCode::CONFLICT, "WRONG_STATE"),
+        Rejection::InvalidPrompt { problems, .. } => {
+            return mistaken(StatusCode::UNPROCESSABLE_ENTITY, "INVALID_PROMPT", problems);
+        }
+        Rejection::Composition { .. } => (StatusCode::CONFLICT, "COMPOSITION_REFUSED"),
+        Rejection::ManagedLabel { .. } => (StatusCode::CONFLICT, "LABEL_MANAGED"),
+        Rejection::ProtectedLabel { .. } => (StatusCode::CONFLICT, "LABEL_PROTECTED"),
+        Rejection::NotDeployable { .. } => (StatusCode::CONFLICT, "NOT_DEPLOYABLE"),
+        Rejection::OtherContent { .. } => (StatusCode::CONFLICT, "OTHER_CONTENT"),
+        Rejection::OwnVersion { .. } => (StatusCode::CONFLICT, "OWN_VERSION"),
+        Rejection::SameReviewer { .. } => (StatusCode::CONFLICT, "SAME_REVIEWER"),
+        Rejection::NoPreviousVersion { .. } => (StatusCode::CONFLICT, "NO_PREVIOUS_VERSION"),
+        Rejection::NeverDeployed { .. } => (StatusCode::CONFLICT, "NEVER_DEPLOYED"),
     };
     let problem = Problem::new(status, code, rejection.to_string());
     match rejection {
         Rejection::WrongState { state, allowed, .. } => problem
             .with("state", state.as_str())
             .with("allowed", allowed.clone()),
+        Rejection::NotDeployable { missing, .. } => problem.with("missing", json!(missing)),
         _ => problem,
     }
 }

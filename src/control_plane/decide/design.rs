@@ -2,7 +2,7 @@
 
 use super::{
     Rejection,
-    prompts::find_version,
+    prompts::{find_version, gate_problems},
     steps::{begin, stop},
 };
 use crate::{
@@ -77,11 +77,16 @@ pub fn experiment_problems(catalog: &Catalog, spec: &ExperimentSpec) -> Vec<Prob
 pub(super) fn pins(catalog: &Catalog, spec: &ExperimentSpec) -> Result<Vec<PinnedVersion>, Rejection> {
     let pin = |variant: &Variant| {
         let version = find_version(catalog, &spec.prompt, &variant.version)?;
-        let (version, digest) = (version.number, version.digest.clone());
+        let resolved = catalog.resolve(&spec.prompt, &version);
+        let resolved = resolved.map_err(|error| Rejection::Composition {
+            prompt: spec.prompt.clone(),
+            error,
+        })?;
         Ok(PinnedVersion {
             variant: variant.name.clone(),
-            version,
-            digest,
+            version: version.number,
+            digest: resolved.digest().to_owned(),
+            chosen: resolved.chosen().to_vec(),
         })
     };
     spec.variants.iter().map(pin).collect()
@@ -116,13 +121,21 @@ pub(super) fn put(catalog: &Catalog, spec: &ExperimentSpec, now: Timestamp) -> R
     let live = current.state.is_live();
     let mut pinned = if live { pins(catalog, spec)? } else { Vec::new() };
     // While it is frozen everyone has control's version of before, and an edit must not hand out another one under
-    // that name. A resume pins what the design says by then.
-    if current.state == State::Frozen {
-        for pin in &mut pinned {
-            if let Some(kept) = current.pinned_version(&pin.variant) {
-                pin.clone_from(kept);
-            }
+    // that name. A resume pins what the design says by then. And where an edit names the same version as before, a
+    // label that moved inside it must not slip in.
+    for pin in &mut pinned {
+        if let Some(kept) = current.pinned_version(&pin.variant)
+            && (current.state == State::Frozen || kept.version == pin.version)
+        {
+            pin.clone_from(kept);
         }
+    }
+    let problems = gate_problems(catalog, spec, &pinned, &current.pinned);
+    if !problems.is_empty() {
+        return Err(Rejection::Invalid {
+            id: id.to_string(),
+            problems,
+        });
     }
     let mut events = vec![Event::ExperimentChanged { spec: shared, pinned }];
     // Only a changed wish is followed: what a person did since the last edit stays done.

@@ -1,83 +1,40 @@
-//! Versions and what runs where.
+//! Prompts: what may be registered, labelled and deployed.
+
+mod deploy;
+mod evidence;
+mod labels;
+mod register;
+mod rollback;
+
+pub use deploy::deployability;
+pub(super) use deploy::{Asked, deploy, gate_problems};
+pub(super) use evidence::{evaluate, review};
+pub(super) use labels::{label, tag};
+pub(super) use register::register;
+pub use register::registered;
+pub(super) use rollback::roll_back;
 
 use super::Rejection;
 use crate::{
     control_plane::catalog::Catalog,
     domain::{
-        Timestamp, check,
-        event::Event,
-        id::{Environment, PromptName, VersionNumber},
-        prompt::{PromptDraft, PromptVersion, VersionRef},
+        id::PromptName,
+        prompt::{Prompt, PromptVersion, ResolvedVersion, VersionRef},
     },
 };
 use std::sync::Arc;
 
-pub(super) fn register(
-    catalog: &Catalog,
+/// Versions that a refusal names, the newest last.
+const MOST_NAMED: usize = 20;
+
+pub(super) fn existing_prompt<'c>(
+    catalog: &'c Catalog,
     name: &PromptName,
-    draft: &PromptDraft,
-    environments: &[Environment],
-    now: Timestamp,
-) -> Result<Vec<Event>, Rejection> {
-    let problems = check::draft_problems(draft);
-    if !problems.is_empty() {
-        return Err(Rejection::Invalid {
-            id: name.to_string(),
-            problems,
-        });
-    }
-    let prompt = catalog.prompts.get(name);
-    let digest = draft.digest();
-    if let Some(prompt) = prompt {
-        if let Some(first) = prompt.versions.first() {
-            let (fixed, asked) = (first.draft.prompt.prompt_type(), draft.prompt.prompt_type());
-            if fixed != asked {
-                return Err(Rejection::OtherType {
-                    prompt: name.clone(),
-                    fixed,
-                    asked,
-                });
-            }
-        }
-        if let Some(semver) = &draft.semver
-            && let Some(version) = prompt.version(&VersionRef::Semver(semver.clone()))
-        {
-            return if version.digest == digest {
-                Ok(Vec::new())
-            } else {
-                Err(Rejection::Immutable {
-                    prompt: name.clone(),
-                    semver: semver.clone(),
-                })
-            };
-        }
-    }
-    let number = VersionNumber(prompt.map_or(1, |prompt| {
-        u32::try_from(prompt.versions.len() + 1).unwrap_or(u32::MAX)
-    }));
-    let version = PromptVersion {
-        number,
-        draft: draft.clone(),
-        digest,
-        created_at: now,
-    };
-    let key = prompt.map_or_else(|| catalog.next_prompt_key(), |prompt| prompt.key);
-    let mut events = vec![Event::PromptRegistered {
-        prompt: name.clone(),
-        key,
-        version: Arc::new(version),
-    }];
-    // There is nothing else to serve yet.
-    if prompt.is_none() {
-        events.extend(environments.iter().map(|environment| Event::PromptDeployed {
-            prompt: name.clone(),
-            environment: environment.clone(),
-            version: number,
-            previous: None,
-            wish: false,
-        }));
-    }
-    Ok(events)
+) -> Result<&'c Arc<Prompt>, Rejection> {
+    catalog
+        .prompts
+        .get(name)
+        .ok_or_else(|| Rejection::UnknownPrompt(name.clone()))
 }
 
 pub(super) fn find_version(
@@ -85,52 +42,33 @@ pub(super) fn find_version(
     name: &PromptName,
     reference: &VersionRef,
 ) -> Result<Arc<PromptVersion>, Rejection> {
-    let prompt = catalog
-        .prompts
-        .get(name)
-        .ok_or_else(|| Rejection::UnknownPrompt(name.clone()))?;
+    let prompt = existing_prompt(catalog, name)?;
     prompt.version(reference).cloned().ok_or_else(|| {
-        let known = prompt.versions.iter().map(|version| {
-            version
-                .draft
-                .semver
-                .as_ref()
-                .map_or_else(|| version.number.to_string(), ToString::to_string)
-        });
+        let skipped = prompt.versions.len().saturating_sub(MOST_NAMED);
+        let mut known: Vec<String> = prompt.versions[skipped..]
+            .iter()
+            .map(|version| version.name())
+            .collect();
+        if skipped > 0 {
+            known.insert(0, format!("{skipped} older ones"));
+        }
         Rejection::UnknownVersion {
             prompt: name.clone(),
             version: reference.clone(),
-            known: known.collect::<Vec<_>>().join(", "),
+            known: known.join(", "),
         }
     })
 }
 
-pub(super) fn deploy(
+fn resolved(
     catalog: &Catalog,
     name: &PromptName,
-    environment: &Environment,
-    reference: &VersionRef,
-    wish: bool,
-) -> Result<Vec<Event>, Rejection> {
-    let version = find_version(catalog, name, reference)?.number;
-    let prompt = catalog.prompts.get(name);
-    let previous = prompt
-        .and_then(|prompt| prompt.deployed.get(environment))
-        .copied();
-    let done = if wish {
-        prompt.is_some_and(|prompt| prompt.wished.get(environment) == Some(&version))
-    } else {
-        previous == Some(version)
-    };
-    if done {
-        return Ok(Vec::new());
-    }
-    let (prompt, environment) = (name.clone(), environment.clone());
-    Ok(vec![Event::PromptDeployed {
-        prompt,
-        environment,
-        version,
-        previous,
-        wish,
-    }])
+    version: &Arc<PromptVersion>,
+) -> Result<ResolvedVersion, Rejection> {
+    catalog
+        .resolve(name, version)
+        .map_err(|error| Rejection::Composition {
+            prompt: name.clone(),
+            error,
+        })
 }

@@ -67,13 +67,21 @@ pub(super) fn complete(
     if !may_pass(experiment, seen, evidence) || experiment.stage() + 1 < plan.stages.len() {
         return Ok(Vec::new());
     }
-    match plan.on_complete {
-        OnComplete::Promote => promote(catalog, experiment, Some(Box::new(evidence.clone()))),
-        OnComplete::Hold => Ok(vec![Event::ExperimentHeld {
+    let evidence = || Some(Box::new(evidence.clone()));
+    let held = || {
+        Ok(vec![Event::ExperimentHeld {
             id: experiment.spec.id.clone(),
             cause: Some(HoldCause::Complete),
-            evidence: Some(Box::new(evidence.clone())),
+            evidence: evidence(),
             breach: None,
-        }]),
+        }])
+    };
+    match plan.on_complete {
+        OnComplete::Promote => match promote(catalog, experiment, evidence()) {
+            // Rejected by a reviewer since it started, or the gate asks for more by now: a person has to look.
+            Err(Rejection::NotDeployable { .. }) => held(),
+            promoted => promoted,
+        },
+        OnComplete::Hold => held(),
     }
 }

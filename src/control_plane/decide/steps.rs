@@ -3,14 +3,14 @@
 use super::{
     Rejection,
     design::{experiment_problems, pins},
-    prompts::{deploy, find_version},
+    prompts::{Asked, deploy, find_version, gate_problems},
 };
 use crate::{
     control_plane::catalog::Catalog,
     domain::{
         Timestamp,
         event::{Event, StageEvidence},
-        experiment::{Conclusion, Experiment, ExperimentSpec, FreezeCause, HoldCause, State},
+        experiment::{Conclusion, Experiment, ExperimentSpec, FreezeCause, HoldCause, PinnedVersion, State},
         guardrail::Breach,
         id::ExperimentId,
         problem::Problem,
@@ -54,6 +54,8 @@ pub fn allowed_steps(experiment: &Experiment) -> Vec<&'static str> {
 /// Scheduled when its time has not come, else started.
 pub(super) fn begin(catalog: &Catalog, spec: &ExperimentSpec, now: Timestamp) -> Result<Event, Rejection> {
     if spec.start.is_some_and(|start| start > now) {
+        // Told now, and not to nobody when its time has come.
+        may_be_served(catalog, spec, &pins(catalog, spec)?)?;
         return Ok(Event::ExperimentScheduled { id: spec.id.clone() });
     }
     if spec.end.is_some_and(|end| end <= now) {
@@ -63,9 +65,27 @@ pub(super) fn begin(catalog: &Catalog, spec: &ExperimentSpec, now: Timestamp) ->
             problems,
         });
     }
+    let pinned = pins(catalog, spec)?;
+    may_be_served(catalog, spec, &pinned)?;
     Ok(Event::ExperimentStarted {
         id: spec.id.clone(),
-        pinned: pins(catalog, spec)?,
+        pinned,
+    })
+}
+
+/// The gate of the environment stands before a version meets users, and an experiment is how most of them do.
+fn may_be_served(
+    catalog: &Catalog,
+    spec: &ExperimentSpec,
+    pinned: &[PinnedVersion],
+) -> Result<(), Rejection> {
+    let problems = gate_problems(catalog, spec, pinned, &[]);
+    if problems.is_empty() {
+        return Ok(());
+    }
+    Err(Rejection::Invalid {
+        id: spec.id.to_string(),
+        problems,
     })
 }
 
@@ -162,6 +182,7 @@ pub(super) fn resume(catalog: &Catalog, experiment: &Experiment) -> Result<Vec<E
         });
     }
     let pinned = pins(catalog, &experiment.spec)?;
+    may_be_served(catalog, &experiment.spec, &pinned)?;
     Ok(vec![Event::ExperimentResumed {
         id: experiment.spec.id.clone(),
         pinned,
@@ -178,12 +199,14 @@ pub(super) fn promote(
         return Err(wrong_state(experiment, "promote"));
     };
     let spec = &experiment.spec;
-    let version = experiment
-        .pinned_version(&candidate.name)
-        .map(|pinned| pinned.version);
-    let version = version.map_or_else(|| candidate.version.clone(), VersionRef::Number);
+    let pinned = experiment.pinned_version(&candidate.name);
+    let version = pinned.map_or_else(
+        || candidate.version.clone(),
+        |pinned| VersionRef::Number(pinned.version),
+    );
     let number = find_version(catalog, &spec.prompt, &version)?.number;
-    let mut events = deploy(catalog, &spec.prompt, &spec.environment, &version, false)?;
+    let asked = Asked::Promotion(&spec.id, pinned);
+    let mut events = deploy(catalog, &spec.prompt, &spec.environment, &version, &asked)?;
     events.push(Event::ExperimentPromoted {
         id: spec.id.clone(),
         version: number,

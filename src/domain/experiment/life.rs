@@ -3,7 +3,7 @@
 use crate::domain::{
     Timestamp,
     guardrail::Breach,
-    id::{Revision, VariantName},
+    id::{Revision, VariantName, VersionNumber},
 };
 use serde::{Deserialize, Serialize};
 use std::{fmt, time::Duration};
@@ -265,10 +265,15 @@ pub enum FreezeCause {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         waited_for: Option<HoldCause>,
     },
+    /// The prompt was rolled back in its environment, and everyone gets what is deployed there.
+    RolledBack {
+        /// What is deployed.
+        version: VersionNumber,
+    },
 }
 
 impl FreezeCause {
-    /// A short word for metrics: the guardrail's name, `manual`, `blind` or `deadline`.
+    /// A short word for metrics: the guardrail's name, `manual`, `blind`, `deadline` or `rolled_back`.
     #[must_use]
     pub fn label(&self) -> &str {
         match self {
@@ -276,6 +281,7 @@ impl FreezeCause {
             Self::Manual => "manual",
             Self::Blind { .. } => "blind",
             Self::Deadline { .. } => "deadline",
+            Self::RolledBack { .. } => "rolled_back",
         }
     }
 }

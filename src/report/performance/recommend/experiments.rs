@@ -114,6 +114,13 @@ impl About<'_> {
                 freeze.reason.clone(),
                 None,
             ),
+            FreezeCause::RolledBack { version } => (
+                format!(
+                    "{id} is frozen because its prompt was rolled back, and everyone gets version {version}; resume it or stop it"
+                ),
+                format!("{}: {}", freeze.actor, freeze.reason),
+                Some(*version),
+            ),
             FreezeCause::Manual => (
                 format!(
                     "{id} is frozen by hand, and everyone who was split gets {control}; resume it or stop it"
