@@ -1019,6 +1019,91 @@ async fn metrics_say_what_is_and_pass_the_linter() {
 }
 
 #[tokio::test]
+async fn metrics_tell_the_stage_and_the_cause_of_a_hold_while_there_is_one() {
+    let api = Running::start().await;
+    let mut canary = design("step");
+    canary["kind"] = json!("canary");
+    canary["rollout"] = json!({"deadline": "2h", "on_complete": "promote",
+        "stages": [{"share": 0.05, "for": "15m"}, {"share": 0.5, "for": "1h"}]});
+    assert_eq!(api.post("/api/v1/experiments", &canary).await.status, 201);
+    api.post("/api/v1/experiments", &design("tone")).await;
+    let text = api.get("/metrics").await.body;
+    assert!(
+        !text.contains("serin_experiment_stage{") && !text.contains("serin_experiment_hold{"),
+        "before the start there is neither"
+    );
+    for id in ["step", "tone"] {
+        assert_eq!(api.step(id, "start", "").await.status, 200);
+    }
+    let begun = now().as_second();
+    let check = |text: &str, lines: &[String]| {
+        for line in lines {
+            assert!(
+                text.lines().any(|found| found == line),
+                "{line} is not in\n{text}"
+            );
+        }
+        let holding: Vec<&str> = text
+            .lines()
+            .filter(|line| line.starts_with("serin_experiment_hold{") && line.ends_with(" 1"))
+            .collect();
+        assert!(holding.len() <= 1, "one cause at a time: {holding:?}");
+        lint(text);
+    };
+    let text = api.get("/metrics").await.body;
+    check(
+        &text,
+        &[
+            "serin_experiment_stage{experiment=\"step\"} 1".to_owned(),
+            "serin_experiment_stages{experiment=\"step\"} 2".to_owned(),
+            format!("serin_experiment_stage_since_timestamp_seconds{{experiment=\"step\"}} {begun}"),
+            format!(
+                "serin_experiment_stage_deadline_timestamp_seconds{{experiment=\"step\"}} {}",
+                begun + 7_200
+            ),
+            "serin_experiment_hold{cause=\"manual\",experiment=\"step\"} 0".to_owned(),
+            "serin_experiment_hold{cause=\"srm\",experiment=\"tone\"} 0".to_owned(),
+            "serin_freezes_total{experiment=\"step\",reason=\"blind\"} 0".to_owned(),
+            "serin_freezes_total{experiment=\"step\",reason=\"deadline\"} 0".to_owned(),
+        ],
+    );
+    for absent in [
+        "serin_experiment_stage{experiment=\"tone\"}",
+        "serin_experiment_stages{experiment=\"tone\"}",
+        "serin_experiment_stage_deadline_timestamp_seconds{experiment=\"tone\"}",
+        "serin_experiment_hold_since_timestamp_seconds",
+    ] {
+        assert!(!text.contains(absent), "{absent} is in\n{text}");
+    }
+    api.clock.advance(Duration::from_secs(60));
+    api.step("step", "hold", "looking").await;
+    check(
+        &api.get("/metrics").await.body,
+        &[
+            "serin_experiment_hold{cause=\"manual\",experiment=\"step\"} 1".to_owned(),
+            "serin_experiment_hold{cause=\"no_data\",experiment=\"step\"} 0".to_owned(),
+            format!(
+                "serin_experiment_hold_since_timestamp_seconds{{experiment=\"step\"}} {}",
+                begun + 60
+            ),
+        ],
+    );
+    api.step("step", "freeze", "enough").await;
+    let text = api.get("/metrics").await.body;
+    check(
+        &text,
+        &["serin_experiment_hold{cause=\"manual\",experiment=\"step\"} 0".to_owned()],
+    );
+    assert!(
+        !text.contains("serin_experiment_stage_deadline_timestamp_seconds{"),
+        "a frozen rollout has no deadline"
+    );
+    api.step("step", "stop", "").await;
+    let text = api.get("/metrics").await.body;
+    assert!(!text.contains("experiment_stage{experiment=\"step\"}"), "{text}");
+}
+
+#[tokio::test]
 async fn totals_carry_names_and_no_series_is_doubled() {
     let api = Running::start().await;
     let mut three = design("tone");

@@ -3,7 +3,7 @@
 use super::{
     approximate,
     families::{Families, Labels},
-    seconds,
+    rollouts, seconds,
 };
 use crate::{
     collector::totals::Totals,
@@ -79,6 +79,7 @@ impl Snapshot {
         self.add_process(families)?;
         self.add_totals(families)?;
         self.add_experiments(families)?;
+        rollouts::add_to(families, &self.view.catalog)?;
         self.add_guardrails(families)?;
         self.add_aa(families)
     }
