@@ -172,7 +172,12 @@ pub fn start(settings: Settings) -> Result<Running, StartError> {
     })?;
 
     let assess = judged::assessor(collector.clone(), clock.clone());
-    plane.witness_ends(judged::witness(collector.clone(), Arc::clone(&assess)));
+    let assess_reporting = judged::reporting_assessor(collector.clone(), clock.clone());
+    plane.witness_ends(judged::witness(
+        collector.clone(),
+        Arc::clone(&assess),
+        Arc::clone(&assess_reporting),
+    ));
     let aa = Arc::new(Aa::new(settings.continuous_aa.clone()));
     let state = ControlState {
         plane: Arc::clone(&plane),
@@ -182,6 +187,7 @@ pub fn start(settings: Settings) -> Result<Running, StartError> {
         metrics: Arc::clone(&metrics),
         table: Arc::clone(&table),
         assess,
+        assess_reporting,
         assess_aa: judged::aa_assessor(Arc::clone(&aa), collector.clone(), clock.clone()),
     };
     let watched = settings.watch.then(|| {

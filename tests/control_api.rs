@@ -29,10 +29,13 @@ use serin::{
         command::{Command, Origin},
         event::Recorded,
         experiment::Experiment,
-        guardrail::{OnBreach, Verdict},
-        id::{ArmIndex, Epoch, ExperimentKey, LayerName, MetricKey, PromptName, Revision},
+        guardrail::{Limit, OnBreach, Verdict},
+        id::{ArmIndex, Epoch, ExperimentKey, LayerName, MetricKey, PromptName, Revision, VariantName},
     },
-    report::{AaStatus, CandidateStatus, ControlStatus, Figure, GuardrailStatus},
+    report::{
+        AaStatus, ArmReportingStatus, ByVariant, CandidateStatus, ControlStatus, Figure, GuardrailStatus,
+        ReportingStatus, SilenceStatus,
+    },
     routing::{
         live::LiveTable,
         receipt::{Receipt, ReceiptKeys},
@@ -132,6 +135,32 @@ fn aa_status() -> AaStatus {
     }
 }
 
+fn reporting_status() -> ReportingStatus {
+    let name = |name| VariantName::new(name).unwrap();
+    let control = ArmReportingStatus {
+        requests: 200,
+        missing: 1,
+        missing_share: Figure::Known(0.005),
+        delay_p99_s: Figure::Known(4),
+    };
+    let friendly = ArmReportingStatus {
+        requests: 0,
+        missing: 0,
+        missing_share: Figure::undefined("no request is old enough to have been reported"),
+        delay_p99_s: Figure::undefined("fewer than 100 receipts were reported"),
+    };
+    ReportingStatus {
+        variants: ByVariant(vec![(name("control"), control), (name("friendly"), friendly)]),
+        outcome_missing: vec![SilenceStatus {
+            variant: name("friendly"),
+            limit: Limit::MaxExcess(0.05),
+            state: Verdict::NoData,
+            evidence: 0.0,
+            declared: false,
+        }],
+    }
+}
+
 fn assess(experiment: &Experiment) -> Vec<GuardrailStatus> {
     let candidates = experiment.spec.variants.iter().skip(1);
     let guardrails = experiment.spec.guardrails.iter();
@@ -214,6 +243,7 @@ impl Running {
             metrics: Arc::clone(&metrics),
             assess: Arc::new(|experiment, _| assess(experiment)),
             assess_aa: Arc::new(|_, _| vec![aa_status()]),
+            assess_reporting: Arc::new(|_| reporting_status()),
         };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -1150,6 +1180,7 @@ async fn totals_carry_names_and_no_series_is_doubled() {
             id: experiment.spec.id.clone(),
             guardrails,
             aa: vec![aa_status()],
+            reporting: reporting_status(),
             srm_evidence: Some(1.5),
         }],
         now: now(),
@@ -1167,6 +1198,9 @@ async fn totals_carry_names_and_no_series_is_doubled() {
         "serin_aa_evidence_ratio{experiment=\"tone\",guardrail=\"fallback\"} 0.5",
         "serin_aa_false_freeze{experiment=\"tone\",guardrail=\"fallback\"} 1",
         "serin_srm_evidence_ratio{experiment=\"tone\"} 1.5",
+        "serin_outcome_missing_share{experiment=\"tone\",variant=\"control\"} 0.005",
+        "serin_outcome_delay_p99_seconds{experiment=\"tone\",variant=\"control\"} 4",
+        "serin_outcome_missing_evidence_ratio{experiment=\"tone\",variant=\"friendly\"} 0",
         "serin_store_up 0",
         "serin_exposures_dropped_total 8",
         "serin_journal_backlog_entries 9",
@@ -1177,6 +1211,10 @@ async fn totals_carry_names_and_no_series_is_doubled() {
         );
     }
     assert_eq!(text.matches("\nserin_decisions_total{").count(), 3);
+    assert!(
+        !text.contains("serin_outcome_missing_share{experiment=\"tone\",variant=\"friendly\"}"),
+        "a share that cannot be had is no series"
+    );
     let series: Vec<&str> = text
         .lines()
         .filter_map(|line| line.rsplit_once(' '))

@@ -176,7 +176,7 @@ impl<'a> Judge<'a> {
     }
 
     /// Every arm but control.
-    fn candidates(&self) -> Vec<ArmIndex> {
+    pub(super) fn candidates(&self) -> Vec<ArmIndex> {
         let variants = self.experiment.spec.variants.iter().skip(1);
         variants
             .filter_map(|variant| self.experiment.arm(variant.name.as_str()))
@@ -198,7 +198,12 @@ impl<'a> Judge<'a> {
             .map(|(_, counts)| &**counts)
     }
 
-    fn one(&self, index: usize, guardrail: &GuardrailSpec, candidate: ArmIndex) -> Option<Assessment> {
+    pub(super) fn one(
+        &self,
+        index: usize,
+        guardrail: &GuardrailSpec,
+        candidate: ArmIndex,
+    ) -> Option<Assessment> {
         if let Limit::MaxExcess(excess) = guardrail.limit {
             let budget = (self.log_threshold, self.clock.alpha);
             return self.silence(guardrail, excess, candidate, budget);

@@ -1,6 +1,7 @@
 //! Whether one arm's requests go unreported more than the other's: a version that dies before it reports must not look
 //! clean. Called by [`assess`](super::assess).
 
+use super::reporting::merged;
 use crate::{
     collector::{
         arm_counts::ArmCounts as Counted,
@@ -43,12 +44,11 @@ impl Silence {
         since: Epoch,
         now: Timestamp,
     ) -> Self {
-        let mut all = Reporting::default();
-        for ((epoch, counted), counts) in counts {
-            if *counted == arm && *epoch >= since {
-                all.merge(&counts.reporting);
-            }
-        }
+        Self::in_all(&merged(counts, arm, since), now)
+    }
+
+    /// In everything that is known of an arm.
+    pub(super) fn in_all(all: &Reporting, now: Timestamp) -> Self {
         let groups = all.judged(u32::try_from(now.as_second()).unwrap_or(0));
         let missing = |group: &Reported| u64::from(group.requests.saturating_sub(group.reported));
         Self {

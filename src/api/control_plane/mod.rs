@@ -36,7 +36,7 @@ use crate::{
         experiment::Experiment,
         id::{Environment, ExperimentId},
     },
-    report::{AaStatus, GuardrailStatus},
+    report::{AaStatus, GuardrailStatus, ReportingStatus},
     routing::live::LiveTable,
 };
 use axum::{
@@ -60,6 +60,9 @@ pub type Assess = Arc<dyn Fn(&Experiment, bool) -> Vec<GuardrailStatus> + Send +
 /// What the continuous A/A tests of an experiment find now; the flag is as for [`Assess`].
 pub type AssessAa = Arc<dyn Fn(&Experiment, bool) -> Vec<AaStatus> + Send + Sync>;
 
+/// Whether what an experiment decided is reported back.
+pub type AssessReporting = Arc<dyn Fn(&Experiment) -> ReportingStatus + Send + Sync>;
+
 /// What the handlers work with; clones share it.
 #[derive(Clone)]
 pub struct ControlState {
@@ -79,6 +82,8 @@ pub struct ControlState {
     pub assess: Assess,
     /// What the same tests find where there is nothing to find.
     pub assess_aa: AssessAa,
+    /// What is reported back.
+    pub assess_reporting: AssessReporting,
 }
 
 impl fmt::Debug for ControlState {

@@ -8,6 +8,7 @@
 
 mod families;
 mod notices;
+mod reporting;
 mod rollouts;
 mod snapshot;
 
