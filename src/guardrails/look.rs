@@ -15,14 +15,12 @@ use crate::{
         experiment::{EpochRecord, Experiment},
         id::{ArmIndex, VariantName},
         metric::built_in_keys,
-        rollout::Patience,
+        rollout::{LEAST_UNREPORTED, Patience},
     },
     report::sample_ratio,
 };
 use std::time::Duration;
 
-/// Requests without any outcome since the last one from which silence means something: a single user may just leave.
-const LEAST_UNREPORTED: u32 = 10;
 /// First outcomes of an arm's receipts from which its delay is believed.
 pub(super) const LEAST_DELAYS: u32 = 100;
 /// The least time by which the arms' outcomes must come apart to be called skewed, in seconds.

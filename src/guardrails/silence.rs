@@ -9,6 +9,7 @@ use crate::{
     },
     domain::{
         Timestamp,
+        guardrail::{MISSING_LEAST_GROUPS, MISSING_LEAST_REQUESTS},
         id::{ArmIndex, Epoch},
     },
     stats::{
@@ -18,11 +19,6 @@ use crate::{
     },
 };
 use std::sync::Arc;
-
-/// Requests of each arm that must be old enough before their silence is judged.
-const LEAST_REQUESTS: u64 = 100;
-/// Groups of units of each arm, in effect, from which the error of a share is believed.
-const LEAST_GROUPS: f64 = 30.0;
 
 /// The requests of one arm that are old enough to have been reported.
 #[derive(Debug, Clone, PartialEq)]
@@ -77,7 +73,7 @@ impl Silence {
     }
 
     fn is_enough(&self, summary: &ArmSummary) -> bool {
-        self.requests >= LEAST_REQUESTS && summary.n_eff >= LEAST_GROUPS
+        self.requests >= MISSING_LEAST_REQUESTS && summary.n_eff >= MISSING_LEAST_GROUPS
     }
 }
 
