@@ -185,7 +185,12 @@ fn start_all(settings: Settings, file: Option<PathBuf>) -> Result<Running, Start
     })?;
 
     let assess = judged::assessor(collector.clone(), clock.clone());
-    plane.witness_ends(judged::witness(collector.clone(), Arc::clone(&assess)));
+    let assess_reporting = judged::reporting_assessor(collector.clone(), clock.clone());
+    plane.witness_ends(judged::witness(
+        collector.clone(),
+        Arc::clone(&assess),
+        Arc::clone(&assess_reporting),
+    ));
     let aa = Arc::new(Aa::new(settings.continuous_aa.clone()));
     let auth = &settings.auth;
     let access = Arc::new(Access::new(auth.tokens.clone(), auth.open_metrics));
@@ -198,6 +203,7 @@ fn start_all(settings: Settings, file: Option<PathBuf>) -> Result<Running, Start
         metrics: Arc::clone(&metrics),
         table: Arc::clone(&table),
         assess,
+        assess_reporting,
         assess_aa: judged::aa_assessor(Arc::clone(&aa), collector.clone(), clock.clone()),
         access,
     };

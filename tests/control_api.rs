@@ -29,10 +29,13 @@ use serin::{
         command::{Command, Origin},
         event::Recorded,
         experiment::Experiment,
-        guardrail::{OnBreach, Verdict},
-        id::{ArmIndex, Epoch, ExperimentKey, LayerName, MetricKey, PromptName, Revision},
+        guardrail::{Limit, OnBreach, Verdict},
+        id::{ArmIndex, Epoch, ExperimentKey, LayerName, MetricKey, PromptName, Revision, VariantName},
     },
-    report::{AaStatus, CandidateStatus, ControlStatus, Figure, GuardrailStatus},
+    report::{
+        AaStatus, ArmReportingStatus, ByVariant, CandidateStatus, ControlStatus, Figure, GuardrailStatus,
+        ReportingStatus, SilenceStatus,
+    },
     routing::{
         live::LiveTable,
         receipt::{Receipt, ReceiptKeys},
@@ -132,6 +135,32 @@ fn aa_status() -> AaStatus {
     }
 }
 
+fn reporting_status() -> ReportingStatus {
+    let name = |name| VariantName::new(name).unwrap();
+    let control = ArmReportingStatus {
+        requests: 200,
+        missing: 1,
+        missing_share: Figure::Known(0.005),
+        delay_p99_s: Figure::Known(4),
+    };
+    let friendly = ArmReportingStatus {
+        requests: 0,
+        missing: 0,
+        missing_share: Figure::undefined("no request is old enough to have been reported"),
+        delay_p99_s: Figure::undefined("fewer than 100 receipts were reported"),
+    };
+    ReportingStatus {
+        variants: ByVariant(vec![(name("control"), control), (name("friendly"), friendly)]),
+        outcome_missing: vec![SilenceStatus {
+            variant: name("friendly"),
+            limit: Limit::MaxExcess(0.05),
+            state: Verdict::NoData,
+            evidence: 0.0,
+            declared: false,
+        }],
+    }
+}
+
 fn assess(experiment: &Experiment) -> Vec<GuardrailStatus> {
     let candidates = experiment.spec.variants.iter().skip(1);
     let guardrails = experiment.spec.guardrails.iter();
@@ -215,6 +244,7 @@ impl Running {
             assess: Arc::new(|experiment, _| assess(experiment)),
             assess_aa: Arc::new(|_, _| vec![aa_status()]),
             access: Arc::default(),
+            assess_reporting: Arc::new(|_| reporting_status()),
         };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -1020,6 +1050,91 @@ async fn metrics_say_what_is_and_pass_the_linter() {
 }
 
 #[tokio::test]
+async fn metrics_tell_the_stage_and_the_cause_of_a_hold_while_there_is_one() {
+    let api = Running::start().await;
+    let mut canary = design("step");
+    canary["kind"] = json!("canary");
+    canary["rollout"] = json!({"deadline": "2h", "on_complete": "promote",
+        "stages": [{"share": 0.05, "for": "15m"}, {"share": 0.5, "for": "1h"}]});
+    assert_eq!(api.post("/api/v1/experiments", &canary).await.status, 201);
+    api.post("/api/v1/experiments", &design("tone")).await;
+    let text = api.get("/metrics").await.body;
+    assert!(
+        !text.contains("serin_experiment_stage{") && !text.contains("serin_experiment_hold{"),
+        "before the start there is neither"
+    );
+    for id in ["step", "tone"] {
+        assert_eq!(api.step(id, "start", "").await.status, 200);
+    }
+    let begun = now().as_second();
+    let check = |text: &str, lines: &[String]| {
+        for line in lines {
+            assert!(
+                text.lines().any(|found| found == line),
+                "{line} is not in\n{text}"
+            );
+        }
+        let holding: Vec<&str> = text
+            .lines()
+            .filter(|line| line.starts_with("serin_experiment_hold{") && line.ends_with(" 1"))
+            .collect();
+        assert!(holding.len() <= 1, "one cause at a time: {holding:?}");
+        lint(text);
+    };
+    let text = api.get("/metrics").await.body;
+    check(
+        &text,
+        &[
+            "serin_experiment_stage{experiment=\"step\"} 1".to_owned(),
+            "serin_experiment_stages{experiment=\"step\"} 2".to_owned(),
+            format!("serin_experiment_stage_since_timestamp_seconds{{experiment=\"step\"}} {begun}"),
+            format!(
+                "serin_experiment_stage_deadline_timestamp_seconds{{experiment=\"step\"}} {}",
+                begun + 7_200
+            ),
+            "serin_experiment_hold{cause=\"manual\",experiment=\"step\"} 0".to_owned(),
+            "serin_experiment_hold{cause=\"srm\",experiment=\"tone\"} 0".to_owned(),
+            "serin_freezes_total{experiment=\"step\",reason=\"blind\"} 0".to_owned(),
+            "serin_freezes_total{experiment=\"step\",reason=\"deadline\"} 0".to_owned(),
+        ],
+    );
+    for absent in [
+        "serin_experiment_stage{experiment=\"tone\"}",
+        "serin_experiment_stages{experiment=\"tone\"}",
+        "serin_experiment_stage_deadline_timestamp_seconds{experiment=\"tone\"}",
+        "serin_experiment_hold_since_timestamp_seconds",
+    ] {
+        assert!(!text.contains(absent), "{absent} is in\n{text}");
+    }
+    api.clock.advance(Duration::from_secs(60));
+    api.step("step", "hold", "looking").await;
+    check(
+        &api.get("/metrics").await.body,
+        &[
+            "serin_experiment_hold{cause=\"manual\",experiment=\"step\"} 1".to_owned(),
+            "serin_experiment_hold{cause=\"no_data\",experiment=\"step\"} 0".to_owned(),
+            format!(
+                "serin_experiment_hold_since_timestamp_seconds{{experiment=\"step\"}} {}",
+                begun + 60
+            ),
+        ],
+    );
+    api.step("step", "freeze", "enough").await;
+    let text = api.get("/metrics").await.body;
+    check(
+        &text,
+        &["serin_experiment_hold{cause=\"manual\",experiment=\"step\"} 0".to_owned()],
+    );
+    assert!(
+        !text.contains("serin_experiment_stage_deadline_timestamp_seconds{"),
+        "a frozen rollout has no deadline"
+    );
+    api.step("step", "stop", "").await;
+    let text = api.get("/metrics").await.body;
+    assert!(!text.contains("experiment_stage{experiment=\"step\"}"), "{text}");
+}
+
+#[tokio::test]
 async fn totals_carry_names_and_no_series_is_doubled() {
     let api = Running::start().await;
     let mut three = design("tone");
@@ -1066,6 +1181,7 @@ async fn totals_carry_names_and_no_series_is_doubled() {
             id: experiment.spec.id.clone(),
             guardrails,
             aa: vec![aa_status()],
+            reporting: reporting_status(),
             srm_evidence: Some(1.5),
         }],
         now: now(),
@@ -1083,6 +1199,9 @@ async fn totals_carry_names_and_no_series_is_doubled() {
         "serin_aa_evidence_ratio{experiment=\"tone\",guardrail=\"fallback\"} 0.5",
         "serin_aa_false_freeze{experiment=\"tone\",guardrail=\"fallback\"} 1",
         "serin_srm_evidence_ratio{experiment=\"tone\"} 1.5",
+        "serin_outcome_missing_share{experiment=\"tone\",variant=\"control\"} 0.005",
+        "serin_outcome_delay_p99_seconds{experiment=\"tone\",variant=\"control\"} 4",
+        "serin_outcome_missing_evidence_ratio{experiment=\"tone\",variant=\"friendly\"} 0",
         "serin_store_up 0",
         "serin_exposures_dropped_total 8",
         "serin_journal_backlog_entries 9",
@@ -1093,6 +1212,10 @@ async fn totals_carry_names_and_no_series_is_doubled() {
         );
     }
     assert_eq!(text.matches("\nserin_decisions_total{").count(), 3);
+    assert!(
+        !text.contains("serin_outcome_missing_share{experiment=\"tone\",variant=\"friendly\"}"),
+        "a share that cannot be had is no series"
+    );
     let series: Vec<&str> = text
         .lines()
         .filter_map(|line| line.rsplit_once(' '))

@@ -9,27 +9,19 @@
 #[path = "support/process.rs"]
 mod process;
 mod support;
+#[path = "support/town.rs"]
+mod town;
 
 use process::Client;
 use serde_json::{Value as Json, json};
 use serin::{
-    api::{
-        control_plane::{ControlState, router, serve},
-        data_plane::DataPlane,
-        metrics::Metrics,
-        server::{self, Limits, ServerStats},
-    },
-    clock::{Clock, ManualClock},
     collector::{
-        Collector, CollectorOptions,
         arm_counts::ArmCounts,
         cells::Cell,
-        intake::Intake,
         series::{Series, SeriesPoint, SeriesRow, SeriesWindow},
     },
-    control_plane::{ControlPlane, View},
     domain::{
-        command::{Command, Origin},
+        command::Command,
         experiment::{Experiment, FreezeCause},
         guardrail::{ArmCounts as BadCounts, Breach, Limit, OnBreach, Verdict},
         id::{ArmIndex, Epoch, MetricName, PromptName, Revision, VariantName},
@@ -40,11 +32,11 @@ use serin::{
         performance::{Direction, Input, Performance, Recommendation, Severity, Source, Span, performance},
         report,
     },
-    routing::{hash::mix, live::LiveTable, receipt::ReceiptKeys, table::RoutingTable},
-    store::{memory::MemoryLog, sqlite::journal::Journal},
+    routing::hash::mix,
 };
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 use support::{World, draft, environment, id, now, spec};
+use town::Town;
 
 const PROMPT: &str = "support/first reply";
 const PATH: &str = "/api/v1/prompts/support%2Ffirst%20reply/performance";
@@ -63,139 +55,36 @@ fn design() -> Json {
 
 // ---- over HTTP
 
-/// Both planes in this process, over a clock that stands still until it is moved.
-struct Town {
-    data: SocketAddr,
-    control: SocketAddr,
-    clock: ManualClock,
-    _folder: tempfile::TempDir,
-    _runtime: tokio::runtime::Runtime,
+fn town() -> Town {
+    let register = |name: &str, semver: &str| Command::RegisterPrompt {
+        name: PromptName::new(name).unwrap(),
+        draft: Box::new(draft(semver, &format!("{name} {semver}"))),
+        environments: vec![environment()],
+    };
+    Town::with([
+        register(PROMPT, "1.0.0"),
+        register(PROMPT, "1.1.0"),
+        register("quiet", "1.0.0"),
+        Command::PutExperiment(Box::new(spec(&design()))),
+    ])
 }
 
-fn intake(view: &View) -> Intake {
-    let catalog = &view.catalog;
-    Intake::compile(
-        catalog.experiments.values(),
-        catalog.prompts.values(),
-        ReceiptKeys::new(catalog.receipt_keys.iter().copied()),
-        Duration::from_secs(7 * 86_400),
-    )
-}
-
-impl Town {
-    fn start() -> Self {
-        let clock = ManualClock::at(now());
-        let shown = || Clock::Manual(clock.clone());
-        let metrics = Arc::new(Metrics::new().unwrap());
-        let table = Arc::new(LiveTable::new(RoutingTable::empty(environment())));
-        let plane = ControlPlane::open(
-            Box::new(MemoryLog::default()),
-            Arc::clone(&table),
-            environment(),
-            shown(),
-        );
-        let plane = Arc::new(plane.unwrap());
-        let folder = tempfile::tempdir().unwrap();
-        let journal = Journal::open(&folder.path().join("serin.db")).unwrap();
-        let options = CollectorOptions::default();
-        let collector = Collector::open(
-            journal,
-            shown(),
-            intake(&plane.view()),
-            options,
-            metrics.collector(),
-        );
-        let collector = collector.unwrap();
-        let told = collector.clone();
-        plane.subscribe(Box::new(move |view| told.set_intake(intake(view))));
-        let register = |name: &str, semver: &str| Command::RegisterPrompt {
-            name: PromptName::new(name).unwrap(),
-            draft: Box::new(draft(semver, &format!("{name} {semver}"))),
-            environments: vec![environment()],
-        };
-        for command in [
-            Command::RotateReceiptKey { secret: [7; 16] },
-            register(PROMPT, "1.0.0"),
-            register(PROMPT, "1.1.0"),
-            register("quiet", "1.0.0"),
-            Command::PutExperiment(Box::new(spec(&design()))),
-        ] {
-            plane.submit(Origin::new("test", "setup"), command).unwrap();
-        }
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(2)
-            .enable_all()
-            .build()
-            .unwrap();
-        let bind = || {
-            runtime
-                .block_on(tokio::net::TcpListener::bind("127.0.0.1:0"))
-                .unwrap()
-        };
-        let (data, control) = (bind(), bind());
-        let addresses = (data.local_addr().unwrap(), control.local_addr().unwrap());
-        let handler = DataPlane::new(
-            Arc::clone(&table),
-            collector.clone(),
-            shown(),
-            1 << 20,
-            Duration::from_secs(10),
-            metrics.responses(),
-        );
-        let stats = Arc::new(ServerStats::default());
-        runtime.spawn(server::serve(
-            data,
-            handler,
-            Limits::default(),
-            std::future::pending(),
-            stats,
-        ));
-        let state = ControlState {
-            plane,
-            table,
-            collector,
-            environment: environment(),
-            clock: shown(),
-            metrics,
-            assess: Arc::new(|_, _| Vec::new()),
-            assess_aa: Arc::new(|_, _| Vec::new()),
-            access: Arc::default(),
-        };
-        runtime.spawn(serve(control, router(state), std::future::pending()));
-        Self {
-            data: addresses.0,
-            control: addresses.1,
-            clock,
-            _folder: folder,
-            _runtime: runtime,
-        }
-    }
-
-    fn get(&self, path: &str) -> Json {
-        Client::connect(self.control).get_json(path)
-    }
-
-    fn minutes(&self, minutes: u64) {
-        self.clock.advance(Duration::from_secs(60 * minutes));
-    }
-
-    /// Decides for users and reports what `metrics` makes of each version and user; how many got each version.
-    fn traffic(&self, users: std::ops::Range<u32>, metrics: impl Fn(u64, u32) -> Json) -> [u64; 2] {
-        let mut client = Client::connect(self.data);
-        let mut served = [0, 0];
-        let outcomes: Json = users
-            .map(|user| {
-                let context = json!({"user": format!("u-{user}")});
-                let decision = client.ok("/v1/decide", &json!({"prompt": PROMPT, "context": context}));
-                let version = decision["version"].as_u64().unwrap();
-                served[usize::try_from(version - 1).unwrap()] += 1;
-                json!({"receipt": decision["receipt"], "metrics": metrics(version, user)})
-            })
-            .collect();
-        let accepted = client.outcomes(&outcomes);
-        assert_eq!(accepted["rejected"], json!([]), "{accepted}");
-        served
-    }
+/// Decides for users and reports what `metrics` makes of each version and user; how many got each version.
+fn traffic(town: &Town, users: std::ops::Range<u32>, metrics: impl Fn(u64, u32) -> Json) -> [u64; 2] {
+    let mut client = Client::connect(town.data);
+    let mut served = [0, 0];
+    let outcomes: Json = users
+        .map(|user| {
+            let context = json!({"user": format!("u-{user}")});
+            let decision = client.ok("/v1/decide", &json!({"prompt": PROMPT, "context": context}));
+            let version = decision["version"].as_u64().unwrap();
+            served[usize::try_from(version - 1).unwrap()] += 1;
+            json!({"receipt": decision["receipt"], "metrics": metrics(version, user)})
+        })
+        .collect();
+    let accepted = client.outcomes(&outcomes);
+    assert_eq!(accepted["rejected"], json!([]), "{accepted}");
+    served
 }
 
 fn of_version(answer: &Json, version: u64) -> &Json {
@@ -217,7 +106,7 @@ fn close(value: &Json, expected: f64) {
 
 #[test]
 fn every_version_has_its_figures_wherever_it_was_served() {
-    let town = Town::start();
+    let town = town();
     // Every fifth user fails; latency is 100 ms and 200 ms in turn; a request of 1.1.0 costs a cent.
     let metrics = |version: u64, user: u32| {
         json!({"error": user.is_multiple_of(5), "latency_ms": if version == 1 { 100 } else { 200 + user % 2 },
@@ -227,7 +116,7 @@ fn every_version_has_its_figures_wherever_it_was_served() {
     for minute in 0..3 {
         let users = minute * 40..(minute + 1) * 40;
         let seen = std::cell::Cell::new((0, 0));
-        let now = town.traffic(users, |version, user| {
+        let now = traffic(&town, users, |version, user| {
             if version == 2 {
                 let (bad, uneven) = seen.get();
                 seen.set((bad + u32::from(user.is_multiple_of(5)), uneven + user % 2));
@@ -319,13 +208,13 @@ fn every_version_has_its_figures_wherever_it_was_served() {
 
 #[test]
 fn a_trend_is_told_and_a_steady_figure_is_not() {
-    let town = Town::start();
+    let town = town();
     let noise = |user: u32| (mix(u64::from(user) + 1) % 200) as f64;
     town.minutes(2);
     for step in 0..80_u32 {
         // From the middle on 1.1.0 takes half as long again.
         let slower = if step < 40 { 1.0 } else { 1.5 };
-        town.traffic(step * 12..(step + 1) * 12, |version, user| {
+        traffic(&town, step * 12..(step + 1) * 12, |version, user| {
             let latency = 400.0 + noise(user);
             let failed = mix(u64::from(user) + 77).is_multiple_of(10);
             json!({"latency_ms": if version == 2 { slower * latency } else { latency }, "error": failed})
@@ -390,7 +279,7 @@ fn a_trend_is_told_and_a_steady_figure_is_not() {
 
 #[test]
 fn what_cannot_be_answered_is_refused() {
-    let town = Town::start();
+    let town = town();
     let control = || Client::connect(town.control);
     for path in [
         "/api/v1/prompts/nobody/performance",

@@ -1,7 +1,7 @@
 //! Guardrails as people see them: the same judgement that freezes, with the ratio's bounds.
 
 use crate::{
-    api::control_plane::{Assess, AssessAa},
+    api::control_plane::{Assess, AssessAa, AssessReporting},
     clock::Clock,
     collector::Collector,
     control_plane::Witness,
@@ -10,6 +10,7 @@ use crate::{
         aa::{Aa, AaAssessment},
         assess::{Assessment, assess},
         propose,
+        reporting::reporting,
     },
     report::{AaStatus, CandidateStatus, ControlStatus, Figure, GuardrailStatus, report},
     stats::evidence::RatioConfidence,
@@ -31,14 +32,23 @@ pub(super) fn assessor(collector: Collector, clock: Clock) -> Assess {
 
 /// How the results of an experiment are when it ends, for the log to keep: without the breakdown by segment, which can be
 /// larger than everything else in the log together.
-pub(super) fn witness(collector: Collector, assess: Assess) -> Witness {
+pub(super) fn witness(collector: Collector, assess: Assess, reporting: AssessReporting) -> Witness {
     Box::new(move |experiment, revision, now| {
         let counts = collector.arm_counts(experiment.key);
         let guardrails = assess(experiment, true);
         let mut results = report(experiment, &counts, guardrails, revision, now);
         results.segments.clear();
+        results.reporting = Some(reporting(experiment));
         let results = serde_json::to_value(&results).ok()?;
         (results.to_string().len() <= LARGEST_RESULTS).then_some(results)
+    })
+}
+
+/// Shows people whether what was decided is reported back.
+pub(super) fn reporting_assessor(collector: Collector, clock: Clock) -> AssessReporting {
+    Arc::new(move |experiment: &Experiment| {
+        let counts = collector.arm_counts(experiment.key);
+        reporting(experiment, &counts, clock.now())
     })
 }
 

@@ -6,6 +6,7 @@ use super::{
     output,
     table::{Table, indented, plain},
 };
+use crate::domain::guardrail::OUTCOME_MISSING;
 use crate::preflight::{Assumptions, BASELINE, Source, Traffic, long};
 use serde_json::Value;
 use std::fmt::Write as _;
@@ -92,6 +93,15 @@ fn known(found: &Value, name: &str, rps: f64, stages: &[Value]) -> String {
                 time(ruled_out),
             ]));
             first = Default::default();
+        }
+        if stage["silence"].is_object() {
+            let missing = stage["silence"]["finds_missing"].as_f64();
+            table.row(first.into_iter().chain([
+                format!("{OUTCOME_MISSING} max_excess"),
+                format!("{} assumed", percent(0.0)),
+                missing.map_or_else(|| "blind".to_owned(), |share| format!("{} more", percent(share))),
+                time(&Value::Null),
+            ]));
         }
     }
     let mut out = format!(

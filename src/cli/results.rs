@@ -1,6 +1,7 @@
 //! `serin experiment results`: what was measured, as tables.
 
 mod metric;
+mod reporting;
 
 use metric::estimates;
 pub(super) use metric::metric;
@@ -73,6 +74,7 @@ pub(super) fn shown(report: &Value) -> String {
     if !guardrails.is_empty() {
         let _ = write!(out, "\nguardrails\n{}", indented(&guardrails.to_string()));
     }
+    out.push_str(&reporting::shown(report, &arms(report)));
     let false_alarms = false_alarms(report);
     if !false_alarms.is_empty() {
         let title = "false alarms (the same test between two hidden halves of control; freezes nothing)";
@@ -81,10 +83,10 @@ pub(super) fn shown(report: &Value) -> String {
     out
 }
 
-fn exposures(report: &Value) -> Table {
-    let mut table = Table::new(&["variant", ">requests", ">units", ">outcomes"]);
+/// The names of the arms that were exposed, in the order of the metrics' arms, where control is first; the members of an
+/// object have none.
+fn arms(report: &Value) -> Vec<&str> {
     let exposed = report["exposures"].as_object();
-    // In the order of the metrics' arms, where control is first; the members of an object have none.
     let arms = list(&report["metrics"][0]["variants"])
         .iter()
         .map(|arm| text(arm, "variant"));
@@ -96,7 +98,12 @@ fn exposures(report: &Value) -> Table {
             names.push(name);
         }
     }
-    for name in names {
+    names
+}
+
+fn exposures(report: &Value) -> Table {
+    let mut table = Table::new(&["variant", ">requests", ">units", ">outcomes"]);
+    for name in arms(report) {
         table.row([
             name.to_owned(),
             counted(&report["exposures"][name]["requests"]),
@@ -224,6 +231,13 @@ mod tests {
             "guardrails": [{"metric": "fallback", "limit": {"max_ratio": 1.25}, "state": "no_data", "evidence": 0.12,
                 "control": {"bad_units": 41, "rate": 0.0217},
                 "candidate": {"variant": "friendly", "bad_units": 44, "rate": {"undefined": "no outcomes"}}}],
+            "reporting": {
+                "variants": {
+                    "friendly": {"requests": 4800, "missing": 480, "missing_share": 0.1, "delay_p99_s": 8},
+                    "control": {"requests": 4900, "missing": 49, "missing_share": 0.01,
+                        "delay_p99_s": {"undefined": "fewer than 100 receipts were reported"}}},
+                "outcome_missing": [{"variant": "friendly", "limit": {"max_excess": 0.05}, "state": "pass",
+                    "evidence": 0.5, "declared": false}]},
             "aa": [{"guardrail": "fallback", "evidence": 0.12, "would_have_frozen": false, "bad_units": [1020, 21],
                 "ratio_ci": [0.5, 2.25]}]})
     }
@@ -261,6 +275,8 @@ latency_ms (mean, goal decrease)
             "friendly  2  812.5 ± 3.250   – (collecting)",
             "fallback   at 1.25 times control's rate at the same time  no data  █░░░░░░░░░ 0.12  2.17 %, 41 bad units",
             "friendly: – (no outcomes), 44 bad units",
+            "control      4,900      1.00 %  – (fewer than 100 receipts were reported)",
+            "friendly     4,800      10.0 %  8 s                                        █████░░░░░ 0.5  5 % above control's rate",
             "fallback   no                 █░░░░░░░░░ 0.12  1,020 and 21  [0.5, 2.25]",
         ] {
             assert!(shown.contains(part), "{part:?} is not in\n{shown}");

@@ -5,10 +5,11 @@
 //! in one of two young slots, by the minute of its decision. Judges nothing. Additive, and a part of the arm's counters.
 
 use super::codec::{FormatError, Reader, Writer};
-use crate::routing::hash::{BUCKETS, bucket};
+use crate::{
+    domain::guardrail::MISSING_AFTER_S,
+    routing::hash::{BUCKETS, bucket},
+};
 
-/// A request is old enough at this age at least, and at twice this age in any case, in seconds.
-pub const OLD_ENOUGH_S: u32 = 60;
 /// Units are told apart by this many groups: what the error of a share is read from.
 pub const GROUPS: usize = 128;
 /// Delays are counted in powers of two: up to 1 s, 2 s, 4 s … 2²² s.
@@ -135,8 +136,8 @@ impl Reporting {
 
     /// Where requests decided at `second` are counted, once what has become old enough is put away.
     fn minute(&mut self, now: u32, second: u32) -> &mut Groups {
-        let present = now / OLD_ENOUGH_S;
-        let minute = (second / OLD_ENOUGH_S).min(present);
+        let present = now / MISSING_AFTER_S;
+        let minute = (second / MISSING_AFTER_S).min(present);
         if is_settled(minute, present) {
             return &mut self.settled;
         }
@@ -151,7 +152,7 @@ impl Reporting {
     /// The requests that are old enough at `now` and what was reported of them, by group of units; of filled groups only.
     #[must_use]
     pub fn judged(&self, now: u32) -> Vec<Reported> {
-        let present = now / OLD_ENOUGH_S;
+        let present = now / MISSING_AFTER_S;
         let mut all = self.settled.clone();
         for (minute, groups) in &self.young {
             if is_settled(*minute, present) {

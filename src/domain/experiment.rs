@@ -16,6 +16,7 @@ use super::{
     prompt::LabelChoice,
     segment::SegmentAttribute,
 };
+use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 use std::{sync::Arc, time::Duration};
 
@@ -148,6 +149,15 @@ impl Experiment {
         self.progress
             .as_ref()
             .map_or(Duration::ZERO, |progress| life::elapsed(progress.since, now))
+    }
+
+    /// When the present stage freezes unless it has passed by then; none without stages, and before the first start.
+    #[must_use]
+    pub fn stage_deadline(&self) -> Option<Timestamp> {
+        let plan = self.spec.rollout.as_ref()?;
+        let progress = self.progress.as_ref()?;
+        let deadline = SignedDuration::try_from(plan.deadline(plan.stage(progress.stage)?)).ok()?;
+        progress.since.checked_add(deadline).ok()
     }
 
     /// Whether its guardrails or stages depend on what is reported: whether silence means anything.

@@ -11,6 +11,10 @@ use std::time::Duration;
 pub const ALPHA: f64 = 0.01;
 /// The rate ratio that must be ruled out before a stage may pass, where a guardrail does not say.
 pub const MARGIN: f64 = 2.0;
+/// The chance with which a candidate at the margin may pass, over the whole rollout.
+pub const RULED_OUT_ALPHA: f64 = 0.05;
+/// Below this share of units with a bad outcome no ratio is asked for before a stage passes.
+pub const RARE: f64 = 0.01;
 /// The share of requests of which nothing is reported, of which every experiment knows. Its limit is an excess, because
 /// what reports nothing has a rate of 100 % soon, and control's may be 0.
 pub const OUTCOME_MISSING: &str = "outcome_missing";
@@ -18,6 +22,12 @@ pub const OUTCOME_MISSING: &str = "outcome_missing";
 pub const MISSING_EXCESS: f64 = 0.05;
 /// What watching for silence may cost in false freezes where no guardrail asks for it, besides [`ALPHA`].
 pub const MISSING_ALPHA: f64 = 0.001;
+/// A request may have gone unreported from this age on, and has at twice this age, in seconds.
+pub const MISSING_AFTER_S: u32 = 60;
+/// Requests of each arm that must be that old before their silence is judged.
+pub const MISSING_LEAST_REQUESTS: u64 = 100;
+/// Groups of units of each arm, in effect, from which the error of a share of silent requests is believed.
+pub const MISSING_LEAST_GROUPS: f64 = 30.0;
 /// A freeze needs at least this many distinct bad units of the candidate.
 pub const LEAST_BAD_UNITS: u64 = 5;
 

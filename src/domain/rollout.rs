@@ -124,6 +124,9 @@ impl Revert {
 /// How long a receipt keeps its version after a freeze, where the design says `drain` and not how long.
 pub const DRAIN_FOR: Duration = Duration::from_secs(600);
 
+/// Requests without any outcome since the last one from which silence means something: a single user may just leave.
+pub const LEAST_UNREPORTED: u32 = 10;
+
 /// How long silence is borne: an arm is served and nothing is reported of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Patience {

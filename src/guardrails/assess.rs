@@ -17,16 +17,14 @@ use crate::{
         id::{ArmIndex, Epoch, MetricKey, MetricName},
     },
     stats::evidence::{
-        self, DEFAULT_POINTS, OddsGrid, RatioConfidence, RelativeStep, absolute_log_e, ratio_confidence,
-        relative_log_e,
+        self, DEFAULT_POINTS, OddsGrid, RatioConfidence, RelativeStep, SMALLEST_RATIO, absolute_log_e,
+        ratio_confidence, relative_log_e,
     },
 };
 use std::{sync::Arc, time::Duration};
 
 /// Fewer outcomes on either arm than this prove nothing, so they are no pass either.
 pub const LEAST_OUTCOMES: u64 = 30;
-/// The ratio at which an absolute limit's grid begins.
-const ABSOLUTE_GRID_FROM: f64 = 1.25;
 
 /// What was counted, by epoch and arm.
 pub type Counts = [((Epoch, ArmIndex), Arc<Counted>)];
@@ -176,7 +174,7 @@ impl<'a> Judge<'a> {
     }
 
     /// Every arm but control.
-    fn candidates(&self) -> Vec<ArmIndex> {
+    pub(super) fn candidates(&self) -> Vec<ArmIndex> {
         let variants = self.experiment.spec.variants.iter().skip(1);
         variants
             .filter_map(|variant| self.experiment.arm(variant.name.as_str()))
@@ -198,7 +196,12 @@ impl<'a> Judge<'a> {
             .map(|(_, counts)| &**counts)
     }
 
-    fn one(&self, index: usize, guardrail: &GuardrailSpec, candidate: ArmIndex) -> Option<Assessment> {
+    pub(super) fn one(
+        &self,
+        index: usize,
+        guardrail: &GuardrailSpec,
+        candidate: ArmIndex,
+    ) -> Option<Assessment> {
         if let Limit::MaxExcess(excess) = guardrail.limit {
             let budget = (self.log_threshold, self.clock.alpha);
             return self.silence(guardrail, excess, candidate, budget);
@@ -385,7 +388,7 @@ fn absolute(limit: f64, guarded: Option<&GuardedCounts>, arm: ArmIndex) -> f64 {
     let buckets = guarded
         .and_then(|guarded| guarded.arm(arm))
         .and_then(|arm| arm.absolute.as_ref());
-    let (Some(buckets), Ok(grid)) = (buckets, OddsGrid::new(ABSOLUTE_GRID_FROM, DEFAULT_POINTS)) else {
+    let (Some(buckets), Ok(grid)) = (buckets, OddsGrid::new(SMALLEST_RATIO, DEFAULT_POINTS)) else {
         return 0.0;
     };
     let (bad, outcomes) = without_worst(buckets);

@@ -11,22 +11,17 @@ use crate::{
     domain::{
         Timestamp,
         experiment::Experiment,
-        guardrail::{GuardrailSpec, Limit, MARGIN, OnBreach},
+        guardrail::{GuardrailSpec, Limit, MARGIN, OnBreach, RARE, RULED_OUT_ALPHA},
         id::{ArmIndex, MetricKey, VariantName},
     },
     stats::{
         cluster::ArmSummary,
-        evidence::{DEFAULT_POINTS, OddsGrid, RelativeStep, absolute_log_e, single_start_log_e},
+        evidence::{
+            DEFAULT_POINTS, OddsGrid, RelativeStep, SMALLEST_RATIO, absolute_log_e, single_start_log_e,
+        },
         sequential::log_evidence_greater,
     },
 };
-
-/// The chance with which a candidate at the margin may pass, over the whole rollout.
-pub const ALPHA: f64 = 0.05;
-/// Below this share of units with a bad outcome no ratio is asked for.
-pub const RARE: f64 = 0.01;
-/// The smallest ratio of the grids.
-const GRID_FROM: f64 = 1.25;
 
 /// What is known of one guardrail and one candidate before a stage passes.
 #[derive(Debug, Clone, PartialEq)]
@@ -112,7 +107,7 @@ impl Judge<'_> {
     /// The null: the candidate's rate is at least `margin` times control's. Under it a bad unit is control's with a
     /// chance of at most (1 − q)/(mq + 1 − q).
     fn ratio_ruled_out(&self, margin: f64, measure: MetricKey, candidate: ArmIndex) -> bool {
-        let Ok(grid) = OddsGrid::new(GRID_FROM, DEFAULT_POINTS) else {
+        let Ok(grid) = OddsGrid::new(SMALLEST_RATIO, DEFAULT_POINTS) else {
             return false;
         };
         let exchanged = |step: RelativeStep| {
@@ -129,7 +124,7 @@ impl Judge<'_> {
             .flatten()
             .map(exchanged)
             .collect();
-        single_start_log_e(&grid, &steps) >= -ALPHA.ln()
+        single_start_log_e(&grid, &steps) >= -RULED_OUT_ALPHA.ln()
     }
 
     /// The null: at least [`RARE`] of the units meet a bad outcome.
@@ -165,7 +160,7 @@ impl Judge<'_> {
             Ok(arm) if arm.se > 0.0 && outcomes > 0.0 && arm.n_eff >= 30.0 => {
                 let distance = limit - arm.mean;
                 log_evidence_greater(distance / arm.se, (limit / 2.0 / arm.se).powi(2))
-                    .is_ok_and(|log_e| distance > 0.0 && log_e >= -ALPHA.ln())
+                    .is_ok_and(|log_e| distance > 0.0 && log_e >= -RULED_OUT_ALPHA.ln())
             }
             _ => false,
         }
@@ -175,11 +170,11 @@ impl Judge<'_> {
 /// ln E against "at least `limit` of the units are bad" has reached ln(1/α): the test of an absolute limit, with good and
 /// bad exchanged.
 fn below_bernoulli(limit: f64, bad: u64, units: u64) -> bool {
-    let Ok(grid) = OddsGrid::new(GRID_FROM, DEFAULT_POINTS) else {
+    let Ok(grid) = OddsGrid::new(SMALLEST_RATIO, DEFAULT_POINTS) else {
         return false;
     };
     let good = units.saturating_sub(bad);
-    absolute_log_e(&grid, 1.0 - limit, good, units).is_ok_and(|log_e| log_e >= -ALPHA.ln())
+    absolute_log_e(&grid, 1.0 - limit, good, units).is_ok_and(|log_e| log_e >= -RULED_OUT_ALPHA.ln())
 }
 
 impl Judge<'_> {

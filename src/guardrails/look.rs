@@ -6,6 +6,7 @@
 use super::{
     assess::{Assessment, Counts, assess, assess_silence},
     clearance::{Clearance, clearances},
+    reporting::merged,
 };
 use crate::{
     collector::{guard::GuardSnapshot, reporting::Reporting, units::UnitSample},
@@ -14,16 +15,14 @@ use crate::{
         experiment::{EpochRecord, Experiment},
         id::{ArmIndex, VariantName},
         metric::built_in_keys,
-        rollout::Patience,
+        rollout::{LEAST_UNREPORTED, Patience},
     },
     report::sample_ratio,
 };
 use std::time::Duration;
 
-/// Requests without any outcome since the last one from which silence means something: a single user may just leave.
-const LEAST_UNREPORTED: u32 = 10;
 /// First outcomes of an arm's receipts from which its delay is believed.
-const LEAST_DELAYS: u32 = 100;
+pub(super) const LEAST_DELAYS: u32 = 100;
 /// The least time by which the arms' outcomes must come apart to be called skewed, in seconds.
 const LEAST_SKEW_S: u32 = 10;
 
@@ -203,12 +202,7 @@ impl Source<'_> {
         let mut delays = Vec::new();
         for variant in &experiment.spec.variants {
             let arm = experiment.arm(variant.name.as_str())?;
-            let mut reporting = Reporting::default();
-            for ((epoch, counted), counts) in self.counts {
-                if *counted == arm && *epoch >= since {
-                    reporting.merge(&counts.reporting);
-                }
-            }
+            let reporting = merged(self.counts, arm, since);
             delays.push((reporting.delay_p99_s(LEAST_DELAYS)?, &variant.name));
         }
         let (soonest, first) = delays.iter().min()?;

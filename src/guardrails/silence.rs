@@ -1,6 +1,7 @@
 //! Whether one arm's requests go unreported more than the other's: a version that dies before it reports must not look
 //! clean. Called by [`assess`](super::assess).
 
+use super::reporting::merged;
 use crate::{
     collector::{
         arm_counts::ArmCounts as Counted,
@@ -8,6 +9,7 @@ use crate::{
     },
     domain::{
         Timestamp,
+        guardrail::{MISSING_LEAST_GROUPS, MISSING_LEAST_REQUESTS},
         id::{ArmIndex, Epoch},
     },
     stats::{
@@ -17,11 +19,6 @@ use crate::{
     },
 };
 use std::sync::Arc;
-
-/// Requests of each arm that must be old enough before their silence is judged.
-const LEAST_REQUESTS: u64 = 100;
-/// Groups of units of each arm, in effect, from which the error of a share is believed.
-const LEAST_GROUPS: f64 = 30.0;
 
 /// The requests of one arm that are old enough to have been reported.
 #[derive(Debug, Clone, PartialEq)]
@@ -43,12 +40,11 @@ impl Silence {
         since: Epoch,
         now: Timestamp,
     ) -> Self {
-        let mut all = Reporting::default();
-        for ((epoch, counted), counts) in counts {
-            if *counted == arm && *epoch >= since {
-                all.merge(&counts.reporting);
-            }
-        }
+        Self::in_all(&merged(counts, arm, since), now)
+    }
+
+    /// In everything that is known of an arm.
+    pub(super) fn in_all(all: &Reporting, now: Timestamp) -> Self {
         let groups = all.judged(u32::try_from(now.as_second()).unwrap_or(0));
         let missing = |group: &Reported| u64::from(group.requests.saturating_sub(group.reported));
         Self {
@@ -77,7 +73,7 @@ impl Silence {
     }
 
     fn is_enough(&self, summary: &ArmSummary) -> bool {
-        self.requests >= LEAST_REQUESTS && summary.n_eff >= LEAST_GROUPS
+        self.requests >= MISSING_LEAST_REQUESTS && summary.n_eff >= MISSING_LEAST_GROUPS
     }
 }
 

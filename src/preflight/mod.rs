@@ -6,12 +6,17 @@
 //! its warnings stop nothing. Called by `serin validate`, by the API when an experiment starts, and by the plan of an
 //! apply.
 //!
-//! The formulas are [`crate::stats::power::harm`]'s and Wald's bound. Every stage is looked at by itself, as if the
-//! evidence of a freeze began with it; the evidence that harm is ruled out goes on over the stages, as it does in a
-//! rollout, and is that of a candidate as good as control.
+//! The formulas are those of [`crate::stats::power::harm`] and [`crate::stats::power::ruling_out`]: the tests that decide,
+//! and not the bound of a test that knew the rates. Every stage is looked at by itself, as if the evidence of a freeze
+//! began with it; the evidence that harm is ruled out goes on over the stages, as it does in a rollout, and is that of a
+//! candidate as good as control.
 
+mod ruling_out;
+mod silence;
 mod stage;
 mod warnings;
+
+pub use silence::SilenceForecast;
 
 use crate::domain::{
     duration_text,
@@ -21,16 +26,15 @@ use crate::domain::{
 };
 use serde::Serialize;
 use stage::Judge;
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
-/// The chance with which the smallest harm is found.
+/// The chance with which the smallest harm is found, and with which harm that is not there is ruled out by its time.
 pub const POWER: f64 = 0.8;
 /// The bad rate that is assumed where none was seen and nobody says.
 pub const BASELINE: f64 = 0.02;
-/// A stage may end when harm beyond the margin is ruled out, or a bad rate of the candidate above this one, …
-pub const LOW_RATE: f64 = 0.01;
-/// … with at most this chance of being wrong.
-pub const RULED_OUT_ALPHA: f64 = 0.05;
 /// The span that is looked at where an experiment has neither stages nor an end.
 const OPEN_SPAN: Duration = Duration::from_secs(7 * 86_400);
 
@@ -70,6 +74,10 @@ pub struct Assumptions {
     pub baseline_source: Source,
     /// Bad rates that were seen, by the name of the measure.
     pub seen: BTreeMap<String, f64>,
+    /// Measures that nobody reports although outcomes come: their guardrails see nothing.
+    pub unreported: BTreeSet<String>,
+    /// The share of requests of which an outcome is reported, in (0, 1].
+    pub reported_share: f64,
 }
 
 impl Default for Assumptions {
@@ -80,6 +88,8 @@ impl Default for Assumptions {
             baseline: BASELINE,
             baseline_source: Source::Assumed,
             seen: BTreeMap::new(),
+            unreported: BTreeSet::new(),
+            reported_share: 1.0,
         }
     }
 }
@@ -99,7 +109,7 @@ pub struct Preflight {
     pub requests_per_unit: f64,
     /// In order.
     pub stages: Vec<StageForecast>,
-    /// How long the whole rollout takes, for a candidate as good as control; null where the traffic is unknown or a
+    /// How long the whole rollout takes in most cases, for a candidate as good as control; null where the traffic is unknown or a
     /// stage cannot end before its deadline.
     pub expected_s: Option<f64>,
     /// In words.
@@ -121,7 +131,7 @@ pub struct StageForecast {
     pub open: bool,
     /// When it freezes if it may not end.
     pub deadline_s: f64,
-    /// The candidate's requests in the least time, each of which may report an outcome.
+    /// The candidate's requests in the least time.
     pub candidate_requests: Option<f64>,
     /// Control's.
     pub control_requests: Option<f64>,
@@ -131,8 +141,10 @@ pub struct StageForecast {
     pub expected_s: Option<f64>,
     /// What it waits for longest: `for`, `min_outcomes`, or the guardrail that rules harm out last.
     pub waits_for: Option<String>,
-    /// In the order of the design; silence (`max_excess`) is not foreseen.
+    /// In the order of the design, but for silence (`max_excess`), which is watched without being asked for.
     pub guardrails: Vec<GuardrailForecast>,
+    /// What is noticed of requests that nobody reports; null where nothing depends on outcomes, or the traffic is unknown.
+    pub silence: Option<SilenceForecast>,
 }
 
 /// What one guardrail finds in a stage.
@@ -150,7 +162,10 @@ pub struct GuardrailForecast {
     pub finds: Option<Harm>,
     /// Whether not even the largest harm would be found.
     pub blind: bool,
-    /// After how much of the stage harm beyond the margin is ruled out, for a candidate as good as control.
+    /// Whether that is because nobody reports the metric.
+    pub unreported: bool,
+    /// After how much of the stage harm beyond the margin is ruled out in four of five rollouts whose candidate is as good
+    /// as control; null where it never is.
     pub ruled_out_after_s: Option<f64>,
     /// Requests per second of the audience from which the stage is not blind; only where it is, or the traffic is unknown,
     /// and null where no traffic would do.

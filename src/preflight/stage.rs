@@ -1,28 +1,24 @@
 //! One stage of a rollout: what its guardrails find, and how long it takes until it may end.
 
-use super::{Assumptions, GuardrailForecast, Harm, LOW_RATE, POWER, RULED_OUT_ALPHA, Source, StageForecast};
+use super::{
+    Assumptions, GuardrailForecast, Harm, POWER, SilenceForecast, Source, StageForecast,
+    ruling_out::{Growth, RulingOut},
+    silence,
+};
 use crate::{
     domain::{
         experiment::{ExperimentKind, ExperimentSpec, RESTART_BLOCKS, Variant},
-        guardrail::{ALPHA, GuardrailSpec, LEAST_BAD_UNITS, Limit, MARGIN, OnBreach},
+        guardrail::{ALPHA, GuardrailSpec, LEAST_BAD_UNITS, Limit, MISSING_ALPHA, MISSING_EXCESS, OnBreach},
         id::VariantName,
         rollout::Stage,
     },
     stats::{
-        evidence::{self, DEFAULT_POINTS, LARGEST_RATIO, OddsGrid},
-        power::{
-            harm::{
-                Firing, StageTraffic, bad_unit_rate, outcomes_to_find, smallest_rate, smallest_ratio,
-                units_to_find,
-            },
-            progress::wald_bound,
-        },
+        evidence::{self, DEFAULT_POINTS, LARGEST_RATIO, OddsGrid, SMALLEST_RATIO},
+        power::harm::{Firing, StageTraffic, outcomes_to_find, smallest_rate, smallest_ratio, units_to_find},
     },
 };
 use std::time::Duration;
 
-/// Where the grid of an absolute limit begins, as in the guardrail itself.
-const ABSOLUTE_GRID_FROM: f64 = 1.25;
 /// The harm whose price is told besides.
 const DOUBLE: f64 = 2.0;
 
@@ -33,16 +29,24 @@ pub(super) struct Judge<'a> {
     control: &'a Variant,
     candidate: &'a Variant,
     log_threshold: f64,
-    /// For each guardrail, how much of the evidence that harm is ruled out there is: against the margin, and against
-    /// the low rate.
-    ruled_out: Vec<(f64, f64)>,
+    /// For each guardrail, the evidence that there is no harm.
+    ruled_out: Vec<RulingOut>,
 }
 
 /// What flows in a stage, per second.
-#[derive(Clone, Copy)]
-struct Flow {
-    candidate: f64,
-    control: f64,
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Flow {
+    pub(super) candidate: f64,
+    pub(super) control: f64,
+}
+
+impl Flow {
+    fn times(self, share: f64) -> Self {
+        Self {
+            candidate: self.candidate * share,
+            control: self.control * share,
+        }
+    }
 }
 
 impl<'a> Judge<'a> {
@@ -61,7 +65,7 @@ impl<'a> Judge<'a> {
             control,
             candidate,
             log_threshold: evidence::threshold(spec.guardrails.len(), ALPHA).unwrap_or(f64::INFINITY),
-            ruled_out: vec![(0.0, 0.0); spec.guardrails.len()],
+            ruled_out: spec.guardrails.iter().map(RulingOut::begun).collect(),
         })
     }
 
@@ -86,10 +90,11 @@ impl<'a> Judge<'a> {
             control: rps * shares.control,
         });
         let for_s = stage.duration.as_secs_f64();
+        let reports = flow.map(|flow| flow.times(self.assumed.reported_share));
         let mut guardrails: Vec<GuardrailForecast> = (0..self.spec.guardrails.len())
-            .filter_map(|index| self.guardrail(index, shares, flow, for_s))
+            .filter_map(|index| self.guardrail(index, shares, reports, for_s))
             .collect();
-        let min_outcomes_after_s = flow.map(|flow| {
+        let min_outcomes_after_s = reports.map(|flow| {
             let slowest = flow.candidate.min(flow.control);
             if stage.min_outcomes == 0 {
                 0.0
@@ -108,8 +113,8 @@ impl<'a> Judge<'a> {
             .into_iter()
             .reduce(|longest, next| if next.0 > longest.0 { next } else { longest })
             .unwrap_or((for_s, "for".to_owned()));
-        if let Some(flow) = flow {
-            self.carry(flow, expected);
+        if let Some(reports) = reports {
+            self.carry(reports, expected);
         }
         // What cannot happen in any time has none.
         let known = |seconds: f64| seconds.is_finite().then_some(seconds);
@@ -128,6 +133,7 @@ impl<'a> Judge<'a> {
             min_outcomes_after_s: min_outcomes_after_s.and_then(known),
             expected_s: flow.and_then(|_| known(expected)),
             waits_for: flow.map(|_| waits_for),
+            silence: flow.and_then(|flow| self.silence(flow, for_s)),
             guardrails,
         }
     }
@@ -179,7 +185,7 @@ impl<'a> Judge<'a> {
         let (base_rate, base_rate_from) = self.base_rate(guardrail);
         let (limit, grid_from) = match guardrail.limit {
             Limit::MaxRatio(ratio) => ("max_ratio", ratio),
-            Limit::MaxRate(_) => ("max_rate", ABSOLUTE_GRID_FROM),
+            Limit::MaxRate(_) => ("max_rate", SMALLEST_RATIO),
             Limit::MaxExcess(_) => return None,
         };
         let firing = OddsGrid::new(grid_from, DEFAULT_POINTS).ok().map(|grid| Firing {
@@ -188,11 +194,13 @@ impl<'a> Judge<'a> {
             least_bad: LEAST_BAD_UNITS,
             blocks: RESTART_BLOCKS,
         });
-        let finds = match (&firing, flow) {
+        let unreported = self.is_unreported(guardrail);
+        let finds = match (&firing, flow.filter(|_| !unreported)) {
             (Some(firing), Some(flow)) => self.finds(firing, guardrail.limit, base_rate, flow, for_s),
             _ => None,
         };
-        let wanted = finds.is_none();
+        // No traffic makes up for outcomes that do not come.
+        let wanted = finds.is_none() && !unreported;
         let needs = |harm: Needed| {
             let firing = firing.as_ref().filter(|_| wanted)?;
             self.needs_rps(firing, guardrail.limit, base_rate, shares, for_s, harm)
@@ -203,7 +211,8 @@ impl<'a> Judge<'a> {
             base_rate,
             base_rate_from,
             finds,
-            blind: flow.is_some() && finds.is_none(),
+            blind: unreported || flow.is_some() && finds.is_none(),
+            unreported,
             ruled_out_after_s: flow.and_then(|flow| self.ruled_out_after(index, base_rate, flow)),
             needs_rps: needs(Needed::Any),
             doubling_needs_rps: needs(Needed::Double),
@@ -243,7 +252,7 @@ impl<'a> Judge<'a> {
         for_s: f64,
         harm: Needed,
     ) -> Option<f64> {
-        let reach = self.assumed.traffic.map_or(1.0, |traffic| traffic.reach);
+        let reach = self.assumed.traffic.map_or(1.0, |traffic| traffic.reach) * self.assumed.reported_share;
         let requests = match limit {
             Limit::MaxRatio(_) => {
                 let largest = LARGEST_RATIO.min(1.0 / base_rate);
@@ -271,73 +280,58 @@ impl<'a> Judge<'a> {
     }
 
     /// The seconds of the stage after which harm beyond the margin is ruled out; infinite where it never is, none where
-    /// that is not waited for, or there is nothing to compare.
-    fn ruled_out_after(&self, index: usize, base_rate: f64, flow: Flow) -> Option<f64> {
-        if self.spec.guardrails[index].on_breach == Some(OnBreach::Alert) {
+    /// that is not waited for.
+    fn ruled_out_after(&self, index: usize, base_rate: f64, reports: Flow) -> Option<f64> {
+        let guardrail = &self.spec.guardrails[index];
+        if guardrail.on_breach == Some(OnBreach::Alert) {
             return None;
         }
-        let (margin, low) = self.seconds_alone(index, base_rate, flow);
-        let (margin_done, low_done) = self.ruled_out[index];
-        if margin_done.max(low_done) >= 1.0 {
-            return Some(0.0);
+        if self.is_unreported(guardrail) {
+            return Some(f64::INFINITY);
         }
-        let left = |alone: Option<f64>, done: f64| alone.map(|alone| alone * (1.0 - done));
-        match (left(margin, margin_done), left(low, low_done)) {
-            (Some(margin), Some(low)) => Some(margin.min(low)),
-            (either, other) => either.or(other),
-        }
-    }
-
-    /// How long each of the two ways takes by itself at this flow: ln(1/α) over the information of a bad unit about the
-    /// margin (of an absolute limit, of the candidate's requests about the limit), or of the candidate's units about the
-    /// low rate.
-    fn seconds_alone(&self, index: usize, base_rate: f64, flow: Flow) -> (Option<f64>, Option<f64>) {
-        let guardrail = &self.spec.guardrails[index];
-        let per_unit = self.assumed.requests_per_unit;
-        let unit_rate = bad_unit_rate(base_rate, per_unit);
-        let both = flow.candidate + flow.control;
-        let share = flow.candidate / both;
-        let seconds = |needed: f64, per_second: f64| {
-            if per_second > 0.0 {
-                needed / per_second
-            } else {
-                f64::INFINITY
-            }
-        };
-        let below = |rate: f64, limit: f64| {
-            (rate < limit)
-                .then(|| wald_bound(rate, limit, RULED_OUT_ALPHA).ok())
-                .flatten()
-        };
-        let margin = match guardrail.limit {
-            Limit::MaxRatio(ratio) => {
-                let margin = guardrail.margin.unwrap_or_else(|| MARGIN.max(ratio));
-                let worse = share * margin / (share * margin + 1.0 - share);
-                let bad = wald_bound(share, worse, RULED_OUT_ALPHA).ok();
-                bad.map(|bad| seconds(bad, both * unit_rate / per_unit))
-            }
-            // What control has already is never ruled out.
-            Limit::MaxRate(limit) => below(base_rate, limit)
-                .map(|requests| seconds(requests, flow.candidate))
-                .or(Some(f64::INFINITY)),
-            Limit::MaxExcess(_) => None,
-        };
-        let low = below(unit_rate, LOW_RATE).map(|units| seconds(units, flow.candidate / per_unit));
-        (margin, low)
+        let growth = Growth::new(reports, base_rate, self.assumed.requests_per_unit);
+        self.ruled_out[index].after(&growth)
     }
 
     /// Takes the evidence of a stage along into the next one.
-    fn carry(&mut self, flow: Flow, seconds: f64) {
+    fn carry(&mut self, reports: Flow, seconds: f64) {
         if !seconds.is_finite() {
             return;
         }
         for index in 0..self.ruled_out.len() {
             let (base_rate, _) = self.base_rate(&self.spec.guardrails[index]);
-            let (margin, low) = self.seconds_alone(index, base_rate, flow);
-            let part = |alone: Option<f64>| alone.map_or(0.0, |alone| seconds / alone);
-            self.ruled_out[index].0 += part(margin);
-            self.ruled_out[index].1 += part(low);
+            let growth = Growth::new(reports, base_rate, self.assumed.requests_per_unit);
+            self.ruled_out[index].carry(&growth, seconds);
         }
+    }
+
+    fn is_unreported(&self, guardrail: &GuardrailSpec) -> bool {
+        self.assumed.unreported.contains(&guardrail.measure_name())
+    }
+
+    /// What is found of requests that nobody reports; none where nothing depends on it, or there is nobody to compare.
+    fn silence(&self, flow: Flow, for_s: f64) -> Option<SilenceForecast> {
+        let spec = self.spec;
+        if spec.guardrails.is_empty() && spec.rollout.is_none() {
+            return None;
+        }
+        let declared = spec
+            .guardrails
+            .iter()
+            .find_map(|guardrail| match guardrail.limit {
+                Limit::MaxExcess(excess) => Some(silence::Firing {
+                    excess,
+                    log_threshold: self.log_threshold,
+                }),
+                _ => None,
+            });
+        let candidates = spec.variants.len() - 1;
+        let firing = declared.unwrap_or_else(|| silence::Firing {
+            excess: MISSING_EXCESS,
+            log_threshold: evidence::threshold(candidates, MISSING_ALPHA).unwrap_or(f64::INFINITY),
+        });
+        let per_unit = self.assumed.requests_per_unit;
+        Some(SilenceForecast::of(flow, per_unit, for_s, firing))
     }
 }
 

@@ -1,9 +1,10 @@
 //! What a person should know before a start, in sentences.
 
-use super::{Preflight, StageForecast, long, percent, words};
+use super::{GuardrailForecast, Preflight, StageForecast, long, percent, words};
 use crate::domain::{
     experiment::{ExperimentKind, ExperimentSpec},
-    guardrail::{GuardrailSpec, Limit},
+    guardrail::{GuardrailSpec, Limit, MISSING_LEAST_REQUESTS, OnBreach},
+    rollout::LEAST_UNREPORTED,
 };
 
 /// Where a design will not see what it is to see, and where it cannot end.
@@ -18,15 +19,17 @@ pub(super) fn of(spec: &ExperimentSpec, found: &Preflight) -> Vec<String> {
     exceeded(spec, found, &mut warnings);
     for stage in &found.stages {
         blind(found, stage, &mut warnings);
+        deaf(spec, found, stage, &mut warnings);
         if !stage.open {
-            late(stage, &mut warnings);
+            late(spec, stage, &mut warnings);
         }
     }
     warnings
 }
 
 fn blind(found: &Preflight, stage: &StageForecast, warnings: &mut Vec<String>) {
-    for guardrail in &stage.guardrails {
+    // Whoever knows that a metric goes unreported says so once, and not for every stage.
+    for guardrail in stage.guardrails.iter().filter(|guardrail| !guardrail.unreported) {
         let (stage_words, metric) = (words(stage), &guardrail.metric);
         if stage.candidate_share >= 1.0 && guardrail.limit == "max_ratio" {
             warnings.push(format!(
@@ -56,7 +59,38 @@ fn blind(found: &Preflight, stage: &StageForecast, warnings: &mut Vec<String>) {
     }
 }
 
-fn late(stage: &StageForecast, warnings: &mut Vec<String>) {
+/// Where a candidate that dies before it reports would not be noticed.
+fn deaf(spec: &ExperimentSpec, found: &Preflight, stage: &StageForecast, warnings: &mut Vec<String>) {
+    let (Some(silence), Some(requests), Some(control)) =
+        (&stage.silence, stage.candidate_requests, stage.control_requests)
+    else {
+        return;
+    };
+    if spec.guardrails.is_empty() || stage.candidate_share >= 1.0 {
+        return;
+    }
+    let (stage_words, candidate) = (words(stage), &found.candidate);
+    if requests < f64::from(LEAST_UNREPORTED) {
+        let after = silence.nothing_freezes_after_s.map_or_else(
+            || "never freezes".to_owned(),
+            |after| format!("freezes only after {}", long(after)),
+        );
+        warnings.push(format!(
+            "{stage_words} gives `{candidate}` {} of the {LEAST_UNREPORTED} requests from which silence means \
+             something: one that reports nothing {after}",
+            figure(requests)
+        ));
+    } else if silence.finds_missing.is_none() {
+        warnings.push(format!(
+            "{stage_words} does not find that outcomes of `{candidate}` go missing: it takes {MISSING_LEAST_REQUESTS} \
+             requests of each arm that are two minutes old, of enough units, and there are {} and {} in all",
+            figure(requests),
+            figure(control)
+        ));
+    }
+}
+
+fn late(spec: &ExperimentSpec, stage: &StageForecast, warnings: &mut Vec<String>) {
     let deadline = long(stage.deadline_s);
     let when = |after: Option<f64>| match after {
         Some(after) => format!("only after {}, beyond its deadline of {deadline}", long(after)),
@@ -73,8 +107,10 @@ fn late(stage: &StageForecast, warnings: &mut Vec<String>) {
         ));
     }
     // Without control there is nothing to compare, which is said already.
-    let compared = stage.guardrails.iter().filter(|_| stage.candidate_share < 1.0);
-    for guardrail in compared.filter(|guardrail| too_late(guardrail.ruled_out_after_s)) {
+    let compared = forecasts(spec, stage).filter(|_| stage.candidate_share < 1.0);
+    let waited_for = compared.filter(|(guardrail, _)| guardrail.on_breach != Some(OnBreach::Alert));
+    let waited_for = waited_for.map(|(_, forecast)| forecast);
+    for guardrail in waited_for.filter(|guardrail| too_late(guardrail.ruled_out_after_s)) {
         warnings.push(format!(
             "{} has ruled harm in `{}` out {}: a candidate as good as control would freeze there",
             words(stage),
@@ -87,8 +123,7 @@ fn late(stage: &StageForecast, warnings: &mut Vec<String>) {
 /// Control's own rate against absolute limits.
 fn exceeded(spec: &ExperimentSpec, found: &Preflight, warnings: &mut Vec<String>) {
     let Some(stage) = found.stages.first() else { return };
-    let foreseen = |guardrail: &&GuardrailSpec| !matches!(guardrail.limit, Limit::MaxExcess(_));
-    for (guardrail, forecast) in spec.guardrails.iter().filter(foreseen).zip(&stage.guardrails) {
+    for (guardrail, forecast) in forecasts(spec, stage) {
         if let Limit::MaxRate(limit) = guardrail.limit
             && forecast.base_rate >= limit
         {
@@ -100,6 +135,15 @@ fn exceeded(spec: &ExperimentSpec, found: &Preflight, warnings: &mut Vec<String>
             ));
         }
     }
+}
+
+/// The guardrails of the design, each with its forecast; silence has one of its own.
+fn forecasts<'a>(
+    spec: &'a ExperimentSpec,
+    stage: &'a StageForecast,
+) -> impl Iterator<Item = (&'a GuardrailSpec, &'a GuardrailForecast)> {
+    let foreseen = |guardrail: &&GuardrailSpec| !matches!(guardrail.limit, Limit::MaxExcess(_));
+    spec.guardrails.iter().filter(foreseen).zip(&stage.guardrails)
 }
 
 /// A number with about two digits that count.

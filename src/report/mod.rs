@@ -10,7 +10,7 @@
 //! `sample_ratio` whether the split was the one asked for; `strata` keeps stretches with different splits apart;
 //! `quantiles` and `adjusted` (CUPED) are further views of the same cells; `comparison` turns the cells of one metric into the figures of `metric`, for a whole experiment, a segment of it or
 //! a file of rows; `correction` makes them fair to many comparisons; `segments` repeats them by value of an attribute;
-//! `guardrail` is the shape of what the guardrails found. [`performance`] is another question: how the
+//! `guardrail` and `reporting` are the shapes of what the guardrails found. [`performance`] is another question: how the
 //! versions of one prompt have done over time.
 
 mod adjusted;
@@ -22,6 +22,7 @@ mod metric;
 pub mod performance;
 pub mod prompt_diff;
 mod quantiles;
+mod reporting;
 mod sample_ratio;
 mod segments;
 mod strata;
@@ -35,6 +36,7 @@ pub use metric::{
     AdjustedFigures, AlwaysValidFigures, Decision, MetricReport, PowerFigures, VariantFigures, VersusControl,
 };
 pub use quantiles::{QuantileDifferenceFigures, QuantileFigures};
+pub use reporting::{ArmReportingStatus, ReportingStatus, SilenceStatus};
 pub use sample_ratio::{SampleRatioReport, SplitVerdict, TrafficBalanceReport, UnitsOfArm, sample_ratio};
 pub use segments::SegmentReport;
 pub use strata::Stratum;
@@ -93,6 +95,9 @@ pub struct Report {
     pub guardrails: Vec<GuardrailStatus>,
     /// What the continuous A/A tests found; whoever shows them fills it in.
     pub aa: Vec<AaStatus>,
+    /// Whether what was decided is reported back; whoever shows it fills it in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reporting: Option<ReportingStatus>,
 }
 
 /// Makes the report. Counts of arms or epochs that the experiment does not know are left out, and so are those of
@@ -131,6 +136,7 @@ pub fn report(
         segments: segments::segments(experiment, &arms, observed_s),
         guardrails,
         aa: Vec::new(),
+        reporting: None,
     }
 }
 

@@ -24,6 +24,9 @@ pub const MAX_POINTS: usize = 64;
 /// The ratios of a guardrail's grid, unless told otherwise.
 pub const DEFAULT_POINTS: usize = 24;
 
+/// The smallest ratio of a grid for which nobody says where harm begins: of absolute limits, and of ruling harm out.
+pub const SMALLEST_RATIO: f64 = 1.25;
+
 /// The largest ratio of a guardrail's grid: worse than that is found just as fast.
 pub const LARGEST_RATIO: f64 = 16.0;
 

@@ -90,6 +90,7 @@ pub(super) async fn results(State(shared): State<Shared>, id: Segment) -> Result
         let now = state.clock.now();
         let mut report = report(&experiment, &counts, guardrails, view.catalog.revision, now);
         report.aa = (state.assess_aa)(&experiment, true);
+        report.reporting = Some((state.assess_reporting)(&experiment));
         Ok(json(StatusCode::OK, &report))
     })
     .await

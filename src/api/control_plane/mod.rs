@@ -43,7 +43,7 @@ use crate::{
         experiment::Experiment,
         id::{Environment, ExperimentId},
     },
-    report::{AaStatus, GuardrailStatus},
+    report::{AaStatus, GuardrailStatus, ReportingStatus},
     routing::live::LiveTable,
 };
 use access::{Gate, gate};
@@ -72,6 +72,9 @@ pub type Assess = Arc<dyn Fn(&Experiment, bool) -> Vec<GuardrailStatus> + Send +
 /// What the continuous A/A tests of an experiment find now; the flag is as for [`Assess`].
 pub type AssessAa = Arc<dyn Fn(&Experiment, bool) -> Vec<AaStatus> + Send + Sync>;
 
+/// Whether what an experiment decided is reported back.
+pub type AssessReporting = Arc<dyn Fn(&Experiment) -> ReportingStatus + Send + Sync>;
+
 /// What the handlers work with; clones share it.
 #[derive(Clone)]
 pub struct ControlState {
@@ -93,6 +96,8 @@ pub struct ControlState {
     pub assess_aa: AssessAa,
     /// Who may make which call.
     pub access: Arc<Access>,
+    /// What is reported back.
+    pub assess_reporting: AssessReporting,
 }
 
 impl fmt::Debug for ControlState {

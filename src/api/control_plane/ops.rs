@@ -60,6 +60,7 @@ fn snapshot(state: &ControlState) -> Snapshot {
             id: experiment.spec.id.clone(),
             guardrails: (state.assess)(experiment, false),
             aa: (state.assess_aa)(experiment, false),
+            reporting: (state.assess_reporting)(experiment),
             srm_evidence: sample_ratio(experiment, &state.collector.arm_counts(experiment.key))
                 .evidence_ratio(),
         })

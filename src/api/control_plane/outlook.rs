@@ -145,6 +145,12 @@ pub(super) async fn of(
             Source::Assumed
         },
         seen: seen.rates(experiment),
+        unreported: seen
+            .unreported(experiment)
+            .into_iter()
+            .map(|(name, _)| name)
+            .collect(),
+        reported_share: seen.reported_share(),
     };
     let silent = seen.silent(experiment);
     let spec = std::sync::Arc::clone(&experiment.spec);
@@ -278,8 +284,16 @@ impl Seen {
             .collect()
     }
 
-    /// Guardrails on what nobody reports.
-    fn silent(&self, experiment: &Experiment) -> Vec<String> {
+    /// The share of requests of which an outcome came; all of them where none was counted yet.
+    fn reported_share(&self) -> f64 {
+        if self.outcomes == 0 || self.requests == 0 {
+            return 1.0;
+        }
+        (self.outcomes as f64 / self.requests as f64).min(1.0)
+    }
+
+    /// Guarded measures that no outcome reports although outcomes come, each with the metric that it is made of.
+    fn unreported(&self, experiment: &Experiment) -> Vec<(String, String)> {
         if self.outcomes == 0 {
             return Vec::new();
         }
@@ -288,15 +302,29 @@ impl Seen {
                 .measure(name)
                 .is_some_and(|measure| self.reported.contains(&measure.key))
         };
-        let silent = experiment.measures.iter().filter(|measure| measure.guarded);
-        silent
+        let guarded = experiment.measures.iter().filter(|measure| measure.guarded);
+        guarded
             .filter(|measure| !reported(&measure.name))
             .filter_map(|measure| match &measure.source {
                 MeasureSource::Above { metric, .. } if reported(metric.as_str()) => None,
-                MeasureSource::Above { metric, .. } => Some(metric.as_str()),
-                _ => Some(measure.name.as_str()),
+                MeasureSource::Above { metric, .. } => Some((measure.name.clone(), metric.to_string())),
+                _ => Some((measure.name.clone(), measure.name.clone())),
             })
-            .map(|metric| {
+            .collect()
+    }
+
+    /// What a person should know of the reports themselves.
+    fn silent(&self, experiment: &Experiment) -> Vec<String> {
+        if self.outcomes == 0 && self.requests > 0 && !experiment.spec.guardrails.is_empty() {
+            return vec![format!(
+                "none of the {} requests of the last day was reported: the guardrails see nothing, and an arm of which \
+                 nothing is reported freezes",
+                self.requests
+            )];
+        }
+        let unreported = self.unreported(experiment).into_iter();
+        unreported
+            .map(|(_, metric)| {
                 format!(
                     "none of the {} outcomes of the last day reports `{metric}`: its guardrail sees nothing",
                     self.outcomes

@@ -15,7 +15,6 @@ use crate::{
     },
     report::{ByVariant, served_shares},
 };
-use jiff::SignedDuration;
 use serde::Serialize;
 use std::sync::Arc;
 use utoipa::ToSchema;
@@ -200,7 +199,6 @@ fn stage_view(experiment: &Experiment) -> Option<StageView> {
     let plan = experiment.spec.rollout.as_ref()?;
     let progress = experiment.progress.as_ref()?;
     let stage = plan.stage(progress.stage)?;
-    let deadline = SignedDuration::try_from(plan.deadline(stage)).ok();
     Some(StageView {
         number: progress.stage + 1,
         of: plan.stages.len(),
@@ -208,7 +206,7 @@ fn stage_view(experiment: &Experiment) -> Option<StageView> {
         since: progress.since,
         lasts: duration_text::format(stage.duration),
         min_outcomes: stage.min_outcomes,
-        deadline: deadline.and_then(|deadline| progress.since.checked_add(deadline).ok()),
+        deadline: experiment.stage_deadline(),
     })
 }
 

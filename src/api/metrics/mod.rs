@@ -9,6 +9,8 @@
 mod access;
 mod families;
 mod notices;
+mod reporting;
+mod rollouts;
 mod snapshot;
 
 pub use access::Refusal;
@@ -18,7 +20,7 @@ use crate::{
     api::server::ServerStats,
     collector::CollectorMetrics,
     control_plane::{Subscriber, View},
-    domain::{experiment::FreezeCause, id::ExperimentId},
+    domain::{experiment::FreezeCause, guardrail::OUTCOME_MISSING, id::ExperimentId},
     guardrails::assess,
     notices::status::Status,
 };
@@ -209,7 +211,12 @@ impl Metrics {
         for (id, experiment) in &snapshot.view.catalog.experiments {
             let declared = &experiment.spec.guardrails;
             let guardrails = (0..declared.len()).map(|index| assess::name(declared, index));
-            for reason in guardrails.chain(["manual".to_owned()]) {
+            let watched: &[&str] = if experiment.depends_on_outcomes() {
+                &["manual", "blind", "deadline", OUTCOME_MISSING]
+            } else {
+                &["manual"]
+            };
+            for reason in guardrails.chain(watched.iter().map(|reason| (*reason).to_owned())) {
                 freezes.add(&[id.as_str(), &reason], 0);
             }
         }

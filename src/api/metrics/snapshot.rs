@@ -3,7 +3,7 @@
 use super::{
     approximate,
     families::{Families, Labels},
-    seconds,
+    reporting, rollouts, seconds,
 };
 use crate::{
     collector::totals::Totals,
@@ -14,7 +14,7 @@ use crate::{
         guardrail::Limit,
         id::{ArmIndex, ExperimentId, ExperimentKey, PromptKey, PromptName},
     },
-    report::{AaStatus, GuardrailStatus, served_shares},
+    report::{AaStatus, GuardrailStatus, ReportingStatus, served_shares},
     routing::table::RoutingTable,
 };
 use std::{
@@ -52,6 +52,8 @@ pub struct Assessed {
     pub guardrails: Vec<GuardrailStatus>,
     /// What the same tests find between halves of its control.
     pub aa: Vec<AaStatus>,
+    /// Whether what it decided is reported back.
+    pub reporting: ReportingStatus,
     /// Evidence of a wrong split, 1 is an alarm; none before it can be judged.
     pub srm_evidence: Option<f64>,
 }
@@ -79,8 +81,10 @@ impl Snapshot {
         self.add_process(families)?;
         self.add_totals(families)?;
         self.add_experiments(families)?;
+        rollouts::add_to(families, &self.view.catalog)?;
         self.add_guardrails(families)?;
-        self.add_aa(families)
+        self.add_aa(families)?;
+        reporting::add_to(families, &self.assessed)
     }
 
     fn add_process(&self, families: &mut Families) -> Result<(), prometheus::Error> {

@@ -5,14 +5,15 @@
 //! Called by a report and by whoever plans an experiment.
 //!
 //! [`means`] and [`proportions`] plan from a spread or a rate that is known beforehand; [`progress`] takes the
-//! standard error of a comparison that is under way, which already contains how requests cluster; [`harm`] is about guardrails: what harm they
-//! find in how much traffic.
+//! standard error of a comparison that is under way, which already contains how requests cluster; [`harm`] and
+//! [`ruling_out`] are about guardrails: what harm they find in how much traffic, and when they rule one out.
 
 pub mod harm;
 pub mod means;
 mod noncentral_t;
 pub mod progress;
 pub mod proportions;
+pub mod ruling_out;
 
 use super::distribution::{normal_quantile, normal_upper_quantile};
 use super::{Undefined, check_alpha, check_positive, finite};
