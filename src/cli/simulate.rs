@@ -196,6 +196,8 @@ fn written(value: f64, unit: Unit) -> String {
         Unit::Share => format!("{:.2} %", 100.0 * value),
         Unit::Times => format!("{value:.2}"),
         Unit::Difference => format!("{:.2} points", 100.0 * value),
+        Unit::Hours => format!("{value:.2} h"),
+        Unit::Count => format!("{value:.1}"),
     }
 }
 
