@@ -21,8 +21,8 @@ use std::{
 
 /// Requests per second.
 pub(super) const PER_SECOND: usize = 10;
-/// The traffic in words.
-pub(super) const TRAFFIC: &str = "10 requests a second, half of them of newcomers and half of one of the last 1,000 users; \
+/// The model in words, for whoever reads a table of figures.
+pub(super) const MODEL: &str = "10 requests a second, half of them of newcomers and half of one of the last 1,000 users; \
     2 % bad (intra-user correlation 1/6), reported 1 to 5 s later; stages of 1 % for 15 m, 5 % for 1 h, 10 % for 2 h, 25 % for \
     4 h, 50 % for 8 h, with a deadline of 10 h each";
 /// The share of bad outcomes of a version that is all right.

@@ -3,7 +3,7 @@
 //! Owns the list and the words; the studies themselves are in the modules beside it. Called by `serin simulate` and by
 //! the calibration tests.
 
-use super::{Plan, Row, SimulationError, comparison, freeze, ramp, rollout, split};
+use super::{Plan, Row, SimulationError, comparison, day, freeze, ramp, rollout, split, traffic};
 
 /// A question about the product's errors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -78,6 +78,15 @@ impl Study {
                 "a day of a canary of five stages: is a good one promoted, a bad one frozen, a silent one found out, and one \
                  that flaps kept where it is?"
             }
+        }
+    }
+
+    /// Who comes, and what their requests bring.
+    #[must_use]
+    pub fn model(self) -> &'static str {
+        match self {
+            Self::Rollout => day::MODEL,
+            _ => traffic::MODEL,
         }
     }
 
