@@ -124,6 +124,79 @@ fn a_right_split_is_left_alone_and_a_wrong_one_found() {
     within_bounds(Study::SampleRatio, "51/49", 20);
 }
 
+/// The share or mean of one figure of one kind of day.
+fn of(rows: &[Row], case: &str, figure: &str) -> f64 {
+    let found = rows.iter().find(|row| row.case == case && row.figure == figure);
+    found.unwrap_or_else(|| panic!("{case}: no {figure}")).value
+}
+
+#[test]
+fn a_healthy_canary_is_promoted_within_a_day() {
+    let rows = within_bounds(Study::Rollout, "healthy", 6);
+    assert_eq!(of(&rows, "healthy", "promoted"), 1.0);
+    // Its stages alone take 15 and a quarter.
+    let hours = of(&rows, "healthy", "time to the end");
+    assert!((15.25..24.0).contains(&hours), "{hours}");
+}
+
+#[test]
+fn a_bad_canary_is_frozen_before_many_have_met_it() {
+    let rows = within_bounds(Study::Rollout, "times as bad", 12);
+    let harm = |times| of(&rows, &format!("{times} times as bad"), "bad answers until then");
+    for times in [2, 4] {
+        for case in [
+            format!("{times} times as bad"),
+            format!("{times} times as bad from stage 3 on"),
+        ] {
+            assert_eq!(of(&rows, &case, "frozen by a guardrail"), 1.0, "{case}");
+        }
+    }
+    assert!(harm(4) < harm(2) && harm(2) < 100.0, "{rows:#?}");
+}
+
+#[test]
+fn a_silent_canary_is_frozen_as_blind_where_it_falls_silent() {
+    for case in ["the candidate reports nothing", "nobody reports anything"] {
+        let rows = within_bounds(Study::Rollout, case, 12);
+        assert_eq!(of(&rows, case, "frozen blind"), 1.0);
+        // Ten minutes of patience, counted from the first request that nothing was heard of.
+        let minutes = 60.0 * of(&rows, case, "time to the end");
+        assert!((10.0..12.0).contains(&minutes), "{case}: {minutes}");
+    }
+    // Where control speaks and there is traffic enough to compare, that is found out sooner.
+    let case = "the candidate goes silent in stage 3";
+    let rows = within_bounds(Study::Rollout, case, 6);
+    let by = |how| of(&rows, case, how);
+    assert_eq!(by("frozen by a guardrail") + by("frozen blind"), 1.0);
+}
+
+#[test]
+fn a_canary_that_flaps_passes_no_stage_and_is_frozen_at_its_deadline() {
+    let rows = within_bounds(Study::Rollout, "5 minutes", 3);
+    for case in [
+        "nothing is reported for 2 of 5 minutes",
+        "the store fails for 30 s of 5 minutes",
+    ] {
+        assert_eq!(of(&rows, case, "frozen at a deadline"), 1.0);
+        assert_eq!(of(&rows, case, "passed while in doubt"), 0.0);
+    }
+    let late = within_bounds(Study::Rollout, "every 4 minutes", 3);
+    assert!(
+        late.iter()
+            .any(|row| row.figure == "passed while in doubt" && row.value == 0.0)
+    );
+}
+
+#[test]
+fn a_restart_at_any_moment_of_a_day_leaves_the_same_history() {
+    within_bounds(Study::Rollout, "restarted at random moments", 24);
+}
+
+#[test]
+fn two_replicas_in_any_order_leave_one_history() {
+    within_bounds(Study::Rollout, "two replicas in any order", 24);
+}
+
 #[test]
 fn the_command_says_what_it_did_and_fails_when_a_bound_is_missed() {
     let case = "2 times as bad, from the start, a user per request";

@@ -95,7 +95,7 @@ pub(super) fn run(simulate: &Simulate, json: bool) -> Result<()> {
     let missed = rows.iter().filter(|row| row.holds == Some(false)).count();
     if json {
         output::print_json(&json!({
-            "seed": simulate.seed, "runs": simulate.runs_in_words(), "users": MODEL, "tolerance": TOLERANCE,
+            "seed": simulate.seed, "runs": simulate.runs_in_words(), "users": MODEL, "days": Study::Rollout.model(), "tolerance": TOLERANCE,
             "rows": rows, "missed": missed,
         }))?;
     } else {
@@ -130,16 +130,14 @@ fn shown(simulate: &Simulate, studies: &[Study], rows: &[Row], missed: usize) ->
     );
     for study in studies {
         let rows: Vec<&Row> = rows.iter().filter(|row| row.study == *study).collect();
-        let columns: Vec<&Column> = COLUMNS
-            .iter()
-            .filter(|(_, cell)| rows.iter().any(|row| !cell(row).is_empty()))
-            .collect();
-        let headings: Vec<&str> = columns.iter().map(|(heading, _)| *heading).collect();
-        let mut table = Table::new(&headings);
-        for row in rows {
-            table.row(columns.iter().map(|(_, cell)| cell(row)));
-        }
+        let table = match study {
+            Study::Rollout => by_case(&rows),
+            _ => by_figure(&rows),
+        };
         let _ = write!(out, "\n{}: {}\n", study.name(), study.question());
+        if study.model() != MODEL {
+            let _ = writeln!(out, "{}", study.model());
+        }
         if let Some(naively) = study.naively() {
             let _ = writeln!(out, "naively: {naively}");
         }
@@ -157,6 +155,67 @@ fn shown(simulate: &Simulate, studies: &[Study], rows: &[Row], missed: usize) ->
         ),
     };
     out
+}
+
+/// A line for each figure.
+fn by_figure(rows: &[&Row]) -> Table {
+    let columns: Vec<&Column> = COLUMNS
+        .iter()
+        .filter(|(_, cell)| rows.iter().any(|row| !cell(row).is_empty()))
+        .collect();
+    let headings: Vec<&str> = columns.iter().map(|(heading, _)| *heading).collect();
+    let mut table = Table::new(&headings);
+    for row in rows {
+        table.row(columns.iter().map(|(_, cell)| cell(row)));
+    }
+    table
+}
+
+/// A line for each case, with its figures beside each other: for a study whose cases have the same ones.
+fn by_case(rows: &[&Row]) -> Table {
+    let (mut cases, mut figures): (Vec<&str>, Vec<&str>) = (Vec::new(), Vec::new());
+    for row in rows {
+        if !cases.contains(&row.case.as_str()) {
+            cases.push(&row.case);
+        }
+        if !figures.contains(&row.figure) {
+            figures.push(row.figure);
+        }
+    }
+    let columns: Vec<String> = figures.iter().map(|figure| format!(">{figure}")).collect();
+    let headings = ["case", ">runs"]
+        .into_iter()
+        .chain(columns.iter().map(String::as_str));
+    let mut table = Table::new(&headings.collect::<Vec<_>>());
+    for case in cases {
+        let of_case = || rows.iter().filter(|row| row.case == case);
+        let runs = of_case().map(|row| row.runs + row.without).max().unwrap_or(0);
+        let cell = |figure: &&str| {
+            of_case()
+                .find(|row| row.figure == *figure)
+                .map_or_else(String::new, |row| judged(row))
+        };
+        table.row(
+            [case.to_owned(), count(runs)]
+                .into_iter()
+                .chain(figures.iter().map(cell)),
+        );
+    }
+    table
+}
+
+/// A figure with what another seed may change, and whether it misses its bound.
+fn judged(row: &Row) -> String {
+    let missed = if row.holds == Some(false) { " MISSED" } else { "" };
+    match row.unit {
+        _ if row.runs == 0 && row.holds.is_none() => String::new(),
+        Unit::Share => format!("{}{missed}", written(row.value, row.unit)),
+        unit => format!(
+            "{} ± {}{missed}",
+            written(row.value, unit),
+            written(row.error, unit)
+        ),
+    }
 }
 
 /// A heading and what stands below it.
@@ -196,6 +255,8 @@ fn written(value: f64, unit: Unit) -> String {
         Unit::Share => format!("{:.2} %", 100.0 * value),
         Unit::Times => format!("{value:.2}"),
         Unit::Difference => format!("{:.2} points", 100.0 * value),
+        Unit::Hours => format!("{value:.2} h"),
+        Unit::Count => format!("{value:.1}"),
     }
 }
 

@@ -1,8 +1,11 @@
 //! The counting without a thread, a disk or a journal: what a simulation counts its traffic with, and a benchmark.
 //!
 //! Owns the same fold as the writer thread and hands it the same bytes, so that what is measured here is what a server
-//! does. Remembers nothing when it is dropped, refuses no outcome and finds no duplicate: the caller makes the traffic
-//! and knows what is in it. Reads no clock. Called by simulations and tests.
+//! does. Refuses no outcome and finds no duplicate: the caller makes the traffic and knows what is in it. Remembers nothing
+//! when it is dropped, unless it was asked to keep what a server has on its disk ([`kept`](self::kept)). Reads no clock.
+//! Called by simulations and tests.
+
+mod kept;
 
 use super::{
     arm_counts::ArmCounts,
@@ -17,6 +20,7 @@ use crate::domain::{
     Timestamp,
     id::{ArmIndex, Epoch, ExperimentKey},
 };
+use kept::Kept;
 use std::sync::Arc;
 
 /// A request that used an arm.
@@ -41,6 +45,8 @@ pub struct OfflineCollector {
     exposures: ExposureLists,
     /// The number of the last entry.
     seq: u64,
+    /// What a restart finds; none: nothing is kept.
+    kept: Option<Kept>,
 }
 
 impl OfflineCollector {
@@ -55,6 +61,7 @@ impl OfflineCollector {
             builder: EntryBuilder::default(),
             exposures: ExposureLists::new(),
             seq: 0,
+            kept: None,
         }
     }
 
@@ -112,8 +119,11 @@ impl OfflineCollector {
     pub fn fold(&mut self, entry: &[u8]) -> Result<bool, FormatError> {
         self.seq += 1;
         let changes = self.counts.fold(self.seq, entry, &self.intake)?;
+        match &mut self.kept {
+            Some(kept) => kept.take(entry, self.counts.take_dirty()),
+            None => self.counts.take_dirty().for_each(drop),
+        }
         // As after a checkpoint, so that finished hours are given up; here nobody keeps them.
-        self.counts.take_dirty().for_each(drop);
         let chunks: Vec<_> = self.counts.take_dirty_chunks().collect();
         chunks
             .into_iter()

@@ -71,6 +71,22 @@ pub fn step(
         .or_else(|| next.settled())
 }
 
+/// The same at the least cost: `look` is asked for everything (true) only where `wanted`, or where a cheap look (false)
+/// finds something to do. Whatever is done rests on a whole look, so that harm that is proved comes first.
+#[must_use]
+pub fn next_step(
+    experiment: &Experiment,
+    look: impl Fn(bool) -> Look,
+    wanted: bool,
+    now: Timestamp,
+    replica: &str,
+) -> Option<(Origin, Command)> {
+    if !wanted && step(experiment, &look(false), now, replica).is_none() {
+        return None;
+    }
+    step(experiment, &look(true), now, replica)
+}
+
 fn present_stage(experiment: &Experiment) -> Option<(&RolloutPlan, &Stage)> {
     let plan = experiment.spec.rollout.as_ref()?;
     Some((plan, plan.stage(experiment.stage())?))

@@ -6,7 +6,7 @@ use super::{
     assess::assess,
     look::{Look, Source},
     propose::propose,
-    step::{is_due, step},
+    step::{is_due, next_step},
 };
 use crate::{
     clock::Clock,
@@ -186,11 +186,7 @@ impl Watch {
             let turn = ticks.wrapping_add(experiment.key.0);
             let may_pass = turn.is_multiple_of(PASS_TICKS) && is_due(experiment, now);
             let looks_whole = may_pass || turn.is_multiple_of(FULL_LOOK_TICKS);
-            // Whatever is done rests on a whole look, so that harm that is proved comes first.
-            if !looks_whole && step(experiment, &look(false), now, &self.replica).is_none() {
-                continue;
-            }
-            if let Some(next) = step(experiment, &look(true), now, &self.replica) {
+            if let Some(next) = next_step(experiment, look, looks_whole, now, &self.replica) {
                 self.act(experiment, next, Instant::now());
             }
         }

@@ -23,7 +23,7 @@ use crate::{
     },
 };
 use serde::Serialize;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 
 /// Units an arm must be expected to have before the chi-square approximation holds.
 const LEAST_EXPECTED_UNITS: f64 = 5.0;
@@ -119,6 +119,25 @@ struct FirstSeen {
     level: u32,
 }
 
+/// The units of earlier samples, ascending. Samples come ascending too, so they are merged: in a set every unit would cost
+/// a cache miss, and rollouts are looked at all the time.
+#[derive(Default)]
+struct SeenUnits(Vec<u64>);
+
+impl SeenUnits {
+    /// Takes a sample, and leaves in it what was not seen before.
+    fn take(&mut self, sample: &mut Vec<u64>) {
+        let mut known = self.0.iter().peekable();
+        sample.retain(|hash| {
+            while known.next_if(|known| *known < hash).is_some() {}
+            known.peek() != Some(&hash)
+        });
+        self.0.extend_from_slice(sample);
+        // Two ascending runs, which this sort joins in one pass.
+        self.0.sort();
+    }
+}
+
 struct EpochUnits {
     arms: Vec<ArmUnits>,
 }
@@ -162,13 +181,16 @@ impl FirstSeen {
         let level = (u64::BITS - highest.checked_add(1).map_or(u64::BITS, u64::ilog2)).min(u64::BITS - 1);
         let bound = u64::MAX >> level;
         // A single epoch cannot see a unit again.
-        let mut seen = (epochs.len() > 1).then(HashSet::new);
+        let mut seen = (epochs.len() > 1).then(SeenUnits::default);
         let mut first_seen = |sample: &UnitSample| {
             if let (None, u64::MAX, Some(units)) = (&seen, highest, sample.exact()) {
                 return (units, units);
             }
             let mut hashes = sample.hashes();
-            hashes.retain(|hash| *hash <= highest && seen.as_mut().is_none_or(|seen| seen.insert(*hash)));
+            hashes.retain(|hash| *hash <= highest);
+            if let Some(seen) = &mut seen {
+                seen.take(&mut hashes);
+            }
             let below = hashes.iter().filter(|hash| **hash <= bound).count();
             (hashes.len() as u64, below as u64)
         };
@@ -340,4 +362,23 @@ fn balance_of(experiment: &Experiment, control: &Arm<'_>, arm: &Arm<'_>) -> Opti
         expected: split.share,
         p: figure(|balance| balance.p),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_unit_is_new_in_its_first_sample_only() {
+        let mut seen = SeenUnits::default();
+        let mut new_of = |sample: &[u64]| {
+            let mut sample = sample.to_vec();
+            seen.take(&mut sample);
+            sample
+        };
+        assert_eq!(new_of(&[3, 5, 9]), [3, 5, 9]);
+        assert_eq!(new_of(&[1, 5, 7, 9, u64::MAX]), [1, 7, u64::MAX]);
+        assert_eq!(new_of(&[]), [0; 0]);
+        assert_eq!(new_of(&[0, 1, 3, 4, 7, 9, u64::MAX]), [0, 4]);
+    }
 }

@@ -8,16 +8,18 @@
 //!
 //! In reading order: [`random`] has the seeded numbers; [`traffic`] the users and what their requests bring; [`world`]
 //! joins the real parts to one experiment; `runs` does many of them on all cores; [`tally`] makes rates with errors of
-//! them and holds them against bounds; `comparison`, `ramp`, `freeze` and `split` are the studies, and [`study`] lists
-//! them.
+//! them and holds them against bounds; `comparison`, `ramp`, `freeze`, `split` and `rollout` are the studies (the last one of
+//! whole days, which `day` serves), and [`study`] lists them.
 //!
 //! A run depends on the seed, its study's and case's names and its number, and on nothing else: not on the number of
 //! threads, and not on which other studies are made.
 
 mod comparison;
+mod day;
 mod freeze;
 mod ramp;
 pub mod random;
+mod rollout;
 mod runs;
 mod split;
 pub mod study;

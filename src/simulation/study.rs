@@ -3,7 +3,7 @@
 //! Owns the list and the words; the studies themselves are in the modules beside it. Called by `serin simulate` and by
 //! the calibration tests.
 
-use super::{Plan, Row, SimulationError, comparison, freeze, ramp, split};
+use super::{Plan, Row, SimulationError, comparison, day, freeze, ramp, rollout, split, traffic};
 
 /// A question about the product's errors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -22,11 +22,13 @@ pub enum Study {
     Delay,
     /// The check of the split.
     SampleRatio,
+    /// Whole days of canaries.
+    Rollout,
 }
 
 impl Study {
     /// All of them, in the order of a report.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::SameArms,
         Self::AlwaysValid,
         Self::OtherArms,
@@ -34,6 +36,7 @@ impl Study {
         Self::FalseFreezes,
         Self::Delay,
         Self::SampleRatio,
+        Self::Rollout,
     ];
 
     /// The name people ask for it by.
@@ -47,6 +50,7 @@ impl Study {
             Self::FalseFreezes => "false-freezes",
             Self::Delay => "delay",
             Self::SampleRatio => "sample-ratio",
+            Self::Rollout => "rollout",
         }
     }
 
@@ -70,6 +74,19 @@ impl Study {
                  multiples of Wald's bound ln(1/α)/KL?"
             }
             Self::SampleRatio => "is a wrong split found, and a right one left alone?",
+            Self::Rollout => {
+                "a day of a canary of five stages: is a good one promoted, a bad one frozen, a silent one found out, and one \
+                 that flaps kept where it is?"
+            }
+        }
+    }
+
+    /// Who comes, and what their requests bring.
+    #[must_use]
+    pub fn model(self) -> &'static str {
+        match self {
+            Self::Rollout => day::MODEL,
+            _ => traffic::MODEL,
         }
     }
 
@@ -81,7 +98,7 @@ impl Study {
             Self::AlwaysValid => "the interval for one look, at every look",
             Self::Simpson => "all requests of an arm in one sum",
             Self::FalseFreezes => "the same test over every bad outcome instead of each unit's first",
-            Self::Delay => return None,
+            Self::Delay | Self::Rollout => return None,
             Self::SampleRatio => "chi-square over requests instead of units",
         })
     }
@@ -99,6 +116,7 @@ impl Study {
             Self::FalseFreezes => freeze::false_freezes(plan),
             Self::Delay => freeze::delay(plan),
             Self::SampleRatio => split::study(plan),
+            Self::Rollout => rollout::study(plan),
         }
     }
 }

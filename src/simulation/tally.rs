@@ -34,6 +34,10 @@ pub enum Unit {
     Times,
     /// A mean difference of two rates.
     Difference,
+    /// A mean time in hours.
+    Hours,
+    /// A mean number of something.
+    Count,
 }
 
 /// One figure of a study.

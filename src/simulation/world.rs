@@ -4,6 +4,8 @@
 //! Owns the way between the parts, which in a server is the network and threads. Decides and computes nothing. Called by
 //! the studies.
 
+mod rollout;
+
 use super::traffic::Metric;
 use crate::{
     clock::{Clock, ManualClock},
@@ -20,6 +22,7 @@ use crate::{
         Timestamp,
         audience::{Attributes, Value},
         command::{Command, Origin},
+        event::EventFormatError,
         experiment::{Experiment, State},
         id::{ArmIndex, Environment, Epoch, MetricKey, NameError, PromptName},
     },
@@ -33,7 +36,7 @@ use crate::{
     },
     store::{error::StoreError, memory::MemoryLog},
 };
-use serde_json::json;
+use serde_json::{Value as Json, json};
 use std::{sync::Arc, time::Duration};
 
 const ID: &str = "simulated";
@@ -41,6 +44,8 @@ const PROMPT: &str = "prompt";
 const ENVIRONMENT: &str = "production";
 /// Requests counted at a time, where nothing depends on each single one.
 const BATCH: usize = 1024;
+/// The process in every receipt.
+const PROCESS: u32 = 1;
 /// When every experiment starts: 2026-01-01, in Unix seconds.
 const START: i64 = 1_767_225_600;
 /// How long one takes, and so long are 32 restart blocks of the guardrails' evidence.
@@ -66,6 +71,9 @@ pub enum SimulationError {
     /// The fold refused the bytes.
     #[error("outcomes could not be counted: {0}")]
     Counting(#[from] FormatError),
+    /// An event cannot be stored or read back.
+    #[error("the control log cannot be read back: {0}")]
+    Event(#[from] EventFormatError),
     /// Something that was just made is not there.
     #[error("{0} is missing")]
     Missing(&'static str),
@@ -97,6 +105,8 @@ pub struct Assigned {
     pub arm: ArmIndex,
     epoch: Epoch,
     unit_hash: u64,
+    /// When, as a Unix second.
+    second: u32,
 }
 
 impl Assigned {
@@ -124,7 +134,6 @@ pub type Counts = Vec<((Epoch, ArmIndex), Arc<ArmCounts>)>;
 /// A running experiment.
 #[derive(Debug)]
 pub struct World {
-    design: Design,
     plane: ControlPlane,
     live: Arc<LiveTable>,
     clock: ManualClock,
@@ -134,6 +143,8 @@ pub struct World {
     view: Arc<View>,
     experiment: Arc<Experiment>,
     elapsed: Duration,
+    /// Outcomes so far: the numbers of their receipts, since no simulated receipt reports twice.
+    reported: u32,
     outcomes: Vec<Observation>,
     exposures: Vec<Exposure>,
 }
@@ -144,6 +155,14 @@ impl World {
     /// # Errors
     /// [`SimulationError`] when the product refuses that.
     pub fn new(design: Design) -> Result<Self, SimulationError> {
+        Self::of(written(&design))
+    }
+
+    /// The same for a design in the form of the API, completed from [`identity`].
+    ///
+    /// # Errors
+    /// [`SimulationError`] when the product refuses that.
+    fn of(design: Json) -> Result<Self, SimulationError> {
         let clock = ManualClock::at(Timestamp::from_second(START).unwrap_or_default());
         let environment = Environment::new(ENVIRONMENT)?;
         let live = Arc::new(LiveTable::new(RoutingTable::empty(environment.clone())));
@@ -161,10 +180,10 @@ impl World {
             };
             plane.submit(origin(), register)?;
         }
-        plane.submit(origin(), put(&design)?)?;
+        let put = Command::PutExperiment(serde_json::from_value(design)?);
+        plane.submit(origin(), put)?;
         let view = plane.view();
         Ok(Self {
-            design,
             collector: OfflineCollector::new(intake(&view)),
             aa: Aa::default(),
             table: Arc::clone(&live.load()),
@@ -174,6 +193,7 @@ impl World {
             live,
             clock,
             elapsed: Duration::ZERO,
+            reported: 0,
             outcomes: Vec::with_capacity(BATCH),
             exposures: Vec::with_capacity(BATCH),
         })
@@ -195,8 +215,12 @@ impl World {
     /// [`SimulationError`] when the product refuses that.
     pub fn reweight(&mut self, share: f64) -> Result<(), SimulationError> {
         self.flush()?;
-        self.design.share = share;
-        self.submit(origin(), put(&self.design)?)
+        let mut spec = self.experiment.spec.as_ref().clone();
+        let shares = [1.0 - share, share];
+        for (variant, share) in spec.variants.iter_mut().zip(shares) {
+            variant.weight = share;
+        }
+        self.submit(origin(), Command::PutExperiment(Box::new(spec)))
     }
 
     fn submit(&mut self, origin: Origin, command: Command) -> Result<(), SimulationError> {
@@ -206,6 +230,11 @@ impl World {
         self.collector.set_intake(intake(&self.view));
         self.table = Arc::clone(&self.live.load());
         Ok(())
+    }
+
+    /// The present moment as a Unix second.
+    fn second(&self) -> u32 {
+        u32::try_from(self.clock.now().as_second()).unwrap_or(u32::MAX)
     }
 
     /// Assigns one request of a unit; none when it is not split, as after a freeze.
@@ -221,6 +250,7 @@ impl World {
                 arm: assignment.answer.arm?,
                 epoch: assignment.experiment?.epoch,
                 unit_hash: assignment.unit_hash?,
+                second: self.second(),
             })
         })())
     }
@@ -251,13 +281,14 @@ impl World {
         assigned: Assigned,
         values: impl IntoIterator<Item = (MetricKey, f64)>,
     ) -> Result<bool, SimulationError> {
+        self.reported = self.reported.wrapping_add(1);
         self.outcomes.push(Observation {
             experiment: self.experiment.key,
             epoch: assigned.epoch,
             arm: assigned.arm,
             unit_hash: assigned.unit_hash,
-            second: u32::try_from(START + self.elapsed.as_secs() as i64).unwrap_or(u32::MAX),
-            receipt: None,
+            second: assigned.second,
+            receipt: Some((PROCESS, self.reported)),
             id: None,
             segments: Default::default(),
             covariates: Default::default(),
@@ -319,12 +350,15 @@ impl World {
     /// # Errors
     /// [`SimulationError::Refused`] when the control plane does not follow them.
     pub fn judge(&mut self) -> Result<bool, SimulationError> {
+        self.judge_in(&["simulation"])?;
+        Ok(self.experiment.state == State::Frozen)
+    }
+
+    /// What the guardrails ask for.
+    fn judged(&self, replica: &str) -> Option<(Origin, Command)> {
         let (now, guard) = (self.clock.now(), self.collector.guard(self.experiment.key));
         let found = assess(&self.experiment, guard.as_ref(), &self.counts(), now, false);
-        if let Some((origin, command)) = propose(&self.experiment, &found, now, "simulation") {
-            self.submit(origin, command)?;
-        }
-        Ok(self.experiment.state == State::Frozen)
+        propose(&self.experiment, &found, now, replica)
     }
 
     /// Lets the continuous A/A test look; says whether it would have frozen a candidate that is control itself.
@@ -339,7 +373,15 @@ fn origin() -> Origin {
     Origin::new("simulation", "a seeded run")
 }
 
-fn put(design: &Design) -> Result<Command, SimulationError> {
+/// What every design has, to be completed with the rest of it.
+fn identity() -> Json {
+    json!({
+        "id": ID, "prompt": PROMPT, "environment": ENVIRONMENT, "status": "running", "unit": "user", "traffic": 1.0,
+    })
+}
+
+/// A design in the form of the API.
+fn written(design: &Design) -> Json {
     let metrics: Vec<_> = (0..)
         .zip(design.metrics)
         .map(|(index, metric)| {
@@ -352,20 +394,17 @@ fn put(design: &Design) -> Result<Command, SimulationError> {
             written
         })
         .collect();
-    let guardrails = if design.guarded {
-        json!([{"metric": BAD, "max_ratio": 1.25, "settle": "0s"}])
-    } else {
-        json!([])
-    };
-    let spec = json!({
-        "id": ID, "prompt": PROMPT, "environment": ENVIRONMENT, "kind": "experiment", "status": "running",
-        "unit": "user", "traffic": 1.0, "metrics": metrics, "guardrails": guardrails,
-        "variants": [
-            {"name": "control", "version": "1.0.0", "weight": 1.0 - design.share},
-            {"name": "candidate", "version": "1.1.0", "weight": design.share},
-        ],
-    });
-    Ok(Command::PutExperiment(serde_json::from_value(spec)?))
+    let mut spec = identity();
+    spec["kind"] = json!("experiment");
+    spec["metrics"] = json!(metrics);
+    if design.guarded {
+        spec["guardrails"] = json!([{"metric": BAD, "max_ratio": 1.25, "settle": "0s"}]);
+    }
+    spec["variants"] = json!([
+        {"name": "control", "version": "1.0.0", "weight": 1.0 - design.share},
+        {"name": "candidate", "version": "1.1.0", "weight": design.share},
+    ]);
+    spec
 }
 
 fn experiment(view: &View) -> Result<Arc<Experiment>, SimulationError> {
