@@ -12,6 +12,7 @@
 pub mod document;
 pub mod exclusions;
 pub mod experiment;
+pub mod git;
 pub mod load;
 pub mod mistake;
 pub mod owner;
