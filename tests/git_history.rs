@@ -154,7 +154,7 @@ fn a_merge_brings_its_branch_before_itself_and_makes_a_version_only_where_it_mix
 fn branches_are_labels_and_what_is_only_on_them_comes_after_the_ref() {
     let repo = Repo::new();
     repo.commit_file("p/a.md", "1", "base");
-    repo.branch("feature/Warm tone".replace(' ', "-").as_str());
+    repo.branch("feature/Warm-tone");
     repo.commit_file("p/a.md", "warm", "warmer");
     repo.commit_file("p/b.md", "b", "only here");
     repo.branch("main");

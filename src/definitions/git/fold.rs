@@ -5,12 +5,13 @@
 
 use super::{
     file::Place,
+    files::{File, Files, SharedFiles, heads},
     history::{Branch, History, ImportedVersion, short},
     label,
     repository::{Authorship, Change, Commit, Entry, Repository},
 };
 use crate::{
-    definitions::{git::error::GitError, mistake::Mistake},
+    definitions::{document::Lines, git::error::GitError, mistake::Mistake},
     domain::{
         check::{LONGEST_NAME, LONGEST_TEXT},
         id::PromptName,
@@ -19,11 +20,7 @@ use crate::{
     },
 };
 use gix::{ObjectId, objs::tree::EntryKind};
-use std::{
-    collections::{BTreeMap, HashMap, HashSet},
-    path::Path,
-    sync::Arc,
-};
+use std::{collections::HashMap, path::Path, sync::Arc};
 
 /// What is walked.
 pub(super) struct Walk<'w> {
@@ -34,23 +31,10 @@ pub(super) struct Walk<'w> {
     pub(super) convert_braces: bool,
 }
 
-/// A file as a commit has it.
-#[derive(Debug, Clone)]
-struct File {
-    content: ObjectId,
-    place: Place,
-    /// Its place in the history's versions; none where it has a mistake.
-    version: Option<usize>,
-}
-
-/// The prompts' files of a commit by their paths below the folder. Shared between commits, and copied only where a history
-/// forks.
-type Files = Arc<BTreeMap<String, File>>;
-
 struct Fold<'w> {
     walk: &'w Walk<'w>,
     /// Of the commits that a later one still asks for.
-    files: HashMap<ObjectId, Files>,
+    files: HashMap<ObjectId, SharedFiles>,
     /// How many will ask.
     waiting: HashMap<ObjectId, usize>,
     /// The first version of each prompt, which fixes its type.
@@ -95,7 +79,7 @@ pub(super) fn fold(
 
 impl Fold<'_> {
     /// The files of a commit for one of those that ask; the last one gets them without a copy.
-    fn take(&mut self, commit: ObjectId) -> Files {
+    fn take(&mut self, commit: ObjectId) -> SharedFiles {
         let waiting = self.waiting.get_mut(&commit);
         let last = waiting.is_none_or(|waiting| {
             *waiting = waiting.saturating_sub(1);
@@ -111,13 +95,13 @@ impl Fold<'_> {
 
     fn commit(&mut self, id: ObjectId) -> Result<(), GitError> {
         let commit = &self.walk.commits[&id];
-        let mut parents: Vec<Files> = commit.parents.iter().map(|parent| self.take(*parent)).collect();
+        let mut parents: Vec<SharedFiles> = commit.parents.iter().map(|parent| self.take(*parent)).collect();
         let before = commit
             .parents
             .first()
             .and_then(|first| self.walk.commits[first].folder);
         let mut files = if parents.is_empty() {
-            Files::default()
+            SharedFiles::default()
         } else {
             parents.swap_remove(0)
         };
@@ -133,12 +117,13 @@ impl Fold<'_> {
         Ok(())
     }
 
+    /// Makes the files of a commit of those of its first parent.
     fn apply(
         &mut self,
         commit: ObjectId,
         changes: Vec<Change>,
-        files: &mut BTreeMap<String, File>,
-        others: &[Files],
+        files: &mut Files,
+        others: &[SharedFiles],
     ) -> Result<(), GitError> {
         // All of them are gone before the first one comes, so that a moved file finds where it was.
         let gone: Vec<(String, File)> = changes
@@ -146,79 +131,90 @@ impl Fold<'_> {
             .filter(|change| change.after.is_none())
             .filter_map(|change| files.remove_entry(change.path.as_deref()?))
             .collect();
-        let mut authorship = None;
         for change in changes {
             let Some(entry) = change.after else { continue };
-            let Some((path, place)) = self.placed(commit, &change, entry) else {
-                if let Some(path) = &change.path {
-                    files.remove(path);
-                }
+            // Whatever comes of it, what was there is there no more.
+            let mut earlier: Vec<File> = change.path.iter().filter_map(|path| files.remove(path)).collect();
+            let Some((path, place)) = self.placed(commit, change, entry) else {
                 continue;
             };
-            let earlier: Vec<&File> = std::iter::once(&*files)
-                .chain(others.iter().map(|other| &**other))
-                .filter_map(|files| files.get(&path))
-                .collect();
-            if let Some(merged) = earlier.iter().find(|file| file.content == entry.id) {
-                let merged = (*merged).clone();
-                files.insert(path, merged);
-                continue;
-            }
-            let moved = gone.iter().find(|(_, file)| file.content == entry.id);
-            if let Some((from, file)) = moved {
-                if (&file.place.name, &file.place.semver) == (&place.name, &place.semver) {
-                    files.insert(
-                        path,
-                        File {
-                            place,
-                            ..file.clone()
-                        },
-                    );
-                    continue;
-                }
-                self.renamed(commit, from, file, &place);
-            }
-            let draft = self.draft(commit, &path, &place, entry.id);
-            let same = draft.as_ref().and_then(|draft| {
-                let known = earlier.iter().filter_map(|file| file.version);
-                known.into_iter().find(|known| {
-                    let known = &self.history.versions[*known].draft;
-                    (&known.prompt, &known.config) == (&draft.prompt, &draft.config)
-                })
-            });
-            let version = match (draft, same) {
-                (Some(_), Some(same)) => Some(same),
-                (Some(draft), None) => {
-                    let written = match &authorship {
-                        Some(written) => written,
-                        None => authorship.insert(self.walk.repository.authorship(commit)?),
-                    };
-                    self.version(commit, &path, &place, draft, written)
-                }
-                (None, _) => None,
-            };
+            earlier.extend(others.iter().filter_map(|other| other.get(&path).cloned()));
             let content = entry.id;
-            files.insert(
-                path,
-                File {
+            let merged = earlier.iter().find(|file| file.content == content).cloned();
+            let file = match merged.or_else(|| self.moved(commit, &gone, &place, content)) {
+                Some(file) => file,
+                None => File {
+                    version: self.made(commit, &path, &place, content, &earlier)?,
                     content,
                     place,
-                    version,
                 },
-            );
+            };
+            files.insert(path, file);
         }
         Ok(())
     }
 
+    /// The file that lay elsewhere and is the same prompt still; a file that is another prompt now is told.
+    fn moved(
+        &mut self,
+        commit: ObjectId,
+        gone: &[(String, File)],
+        to: &Place,
+        content: ObjectId,
+    ) -> Option<File> {
+        let (from, file) = gone.iter().find(|(_, file)| file.content == content)?;
+        if file.place.name != to.name {
+            let commit = commit.to_string();
+            self.history.notices.push(format!(
+                "{}: {} was renamed; `{}` goes on as the new prompt `{}`",
+                short(&commit),
+                self.full_path(from),
+                file.place.name,
+                to.name
+            ));
+            return None;
+        }
+        // The next version, made of the last one's file, is a version of its own.
+        (file.place.semver == to.semver).then(|| File {
+            place: to.clone(),
+            ..file.clone()
+        })
+    }
+
+    /// The version that a commit makes of a file, or the one that a parent has with the same prompt and config; none where the
+    /// file has a mistake.
+    fn made(
+        &mut self,
+        commit: ObjectId,
+        path: &str,
+        place: &Place,
+        content: ObjectId,
+        earlier: &[File],
+    ) -> Result<Option<usize>, GitError> {
+        let Some(draft) = self.draft(commit, path, place, content) else {
+            return Ok(None);
+        };
+        let mut known = earlier.iter().filter_map(|file| file.version);
+        let same = known.find(|known| {
+            let known = &self.history.versions[*known].draft;
+            (&known.prompt, &known.config) == (&draft.prompt, &draft.config)
+        });
+        if same.is_some() {
+            return Ok(same);
+        }
+        let written = self.walk.repository.authorship(commit)?;
+        Ok(self.version(commit, path, place, draft, &written))
+    }
+
     /// The path and what it says, where it is a prompt's.
-    fn placed(&mut self, commit: ObjectId, change: &Change, entry: Entry) -> Option<(String, Place)> {
+    fn placed(&mut self, commit: ObjectId, change: Change, entry: Entry) -> Option<(String, Place)> {
         let place = Place::of(&change.shown)?;
-        let wrong = match (&change.path, entry.kind) {
+        let wrong = match (change.path, entry.kind) {
             (None, _) => "the path is not valid UTF-8".to_owned(),
             (_, EntryKind::Link) => "is a symbolic link; only files are imported".to_owned(),
             (_, EntryKind::Commit) => "is a submodule; only files are imported".to_owned(),
             (Some(path), _) => match place {
-                Ok(place) => return Some((path.clone(), place)),
+                Ok(place) => return Some((path, place)),
                 Err(problem) => problem,
             },
         };
@@ -269,8 +265,7 @@ impl Fold<'_> {
                 first.path
             );
             let shown = self.shown(commit, path);
-            let mistake =
-                Mistake::located(shown.as_ref(), &Default::default(), Problem::new("type", problem));
+            let mistake = Mistake::located(shown.as_ref(), &Lines::default(), Problem::new("type", problem));
             self.history.mistakes.push(mistake);
             return None;
         }
@@ -286,21 +281,6 @@ impl Fold<'_> {
         Some(index)
     }
 
-    fn renamed(&mut self, commit: ObjectId, from: &str, file: &File, to: &Place) {
-        // The next version beside the last one is an ordinary day.
-        if file.place.name == to.name {
-            return;
-        }
-        let commit = commit.to_string();
-        self.history.notices.push(format!(
-            "{}: {} was renamed; `{}` goes on as the new prompt `{}`",
-            short(&commit),
-            self.full_path(from),
-            file.place.name,
-            to.name
-        ));
-    }
-
     fn full_path(&self, path: &str) -> String {
         match self.walk.path {
             "" => path.to_owned(),
@@ -311,27 +291,6 @@ impl Fold<'_> {
     fn shown(&self, commit: ObjectId, path: &str) -> String {
         format!("{}:{}", short(&commit.to_string()), self.full_path(path))
     }
-}
-
-/// The version of each prompt where a branch is.
-fn heads(files: &BTreeMap<String, File>) -> BTreeMap<PromptName, usize> {
-    let mut heads: BTreeMap<&PromptName, (Option<&semver::Version>, usize)> = BTreeMap::new();
-    let mut broken: HashSet<&PromptName> = HashSet::new();
-    for file in files.values() {
-        let name = &file.place.name;
-        let Some(version) = file.version else {
-            broken.insert(name);
-            continue;
-        };
-        let found = (file.place.semver.as_ref(), version);
-        let highest = heads.entry(name).or_insert(found);
-        *highest = found.max(*highest);
-    }
-    heads.retain(|name, _| !broken.contains(name));
-    heads
-        .into_iter()
-        .map(|(name, (_, version))| (name.clone(), version))
-        .collect()
 }
 
 /// The first so many bytes, on a character's boundary, with an ellipsis where something is missing.

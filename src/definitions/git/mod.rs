@@ -6,11 +6,12 @@
 //! never moves an environment: labels written in files are not followed, a branch is a label `branch-<name>`.
 //!
 //! In reading order: `repository` is all that knows git; `order` puts commits in order; `file` reads one file; `fold` walks
-//! the commits; [`history`] is what comes out; [`plan`] compares it with what a server has. Called by the command line.
+//! the commits with their `files`; [`history`] is what comes out; [`plan`] compares it with what a server has. Called by the command line.
 
 mod braces;
 pub mod error;
 mod file;
+mod files;
 mod fold;
 pub mod history;
 mod label;
@@ -55,7 +56,8 @@ pub fn read(source: &Source) -> Result<History, GitError> {
     let tip = repository.commit_of(&source.reference)?;
     let mut branches = repository.branches()?;
     if !source.branches {
-        branches.retain(|(name, _)| *name == source.reference);
+        let own = source.reference.trim_start_matches("refs/heads/");
+        branches.retain(|(name, _)| name == own);
     }
     if repository.has_file(tip, &path)? {
         return Err(GitError::NotAFolder {
