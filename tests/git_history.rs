@@ -93,7 +93,7 @@ fn every_commit_that_changes_a_prompt_is_a_version_with_its_author_message_and_d
         (one.commit.as_str(), two.commit.as_str()),
         (first.as_str(), second.as_str())
     );
-    assert_eq!(one.draft.author.as_deref(), Some("Ada <ada@example.org>"));
+    assert_eq!(one.draft.author.as_deref(), Some("Dev <dev@example.org>"));
     assert_eq!(
         one.draft.commit_message.as_deref(),
         Some("greet\n\nbecause it is polite")
@@ -105,7 +105,7 @@ fn every_commit_that_changes_a_prompt_is_a_version_with_its_author_message_and_d
     assert_eq!(one.draft.prompt, PromptContent::Text("Hi {{name}}\n".to_owned()));
     assert_eq!(
         three.draft.author.as_deref(),
-        Some("Ada <ada@example.org>"),
+        Some("Dev <dev@example.org>"),
         "the commit's, not the file's"
     );
     assert_eq!(three.draft.semver, Some(semver::Version::new(1, 0, 0)));

@@ -49,10 +49,10 @@ impl Repo {
             .args(arguments)
             .env("GIT_CONFIG_GLOBAL", "/dev/null")
             .env("GIT_CONFIG_NOSYSTEM", "1")
-            .env("GIT_AUTHOR_NAME", "Ada")
-            .env("GIT_AUTHOR_EMAIL", "ada@example.org")
-            .env("GIT_COMMITTER_NAME", "Bo")
-            .env("GIT_COMMITTER_EMAIL", "bo@example.org")
+            .env("GIT_AUTHOR_NAME", "Dev")
+            .env("GIT_AUTHOR_EMAIL", "dev@example.org")
+            .env("GIT_COMMITTER_NAME", "CI")
+            .env("GIT_COMMITTER_EMAIL", "ci@example.org")
             .env("GIT_AUTHOR_DATE", &date)
             .env("GIT_COMMITTER_DATE", &date)
             .env_remove("GIT_DIR");
@@ -99,7 +99,7 @@ impl Repo {
         for (index, (path, text)) in commits.enumerate() {
             let message = format!("commit {index}");
             stream += &format!(
-                "commit refs/heads/main\nmark :{0}\ncommitter Bo <bo@example.org> {1} +0000\ndata {2}\n{message}\n\
+                "commit refs/heads/main\nmark :{0}\ncommitter CI <ci@example.org> {1} +0000\ndata {2}\n{message}\n\
                  M 100644 inline {path}\ndata {3}\n{text}\n",
                 index + 1,
                 1_767_225_600 + index,

@@ -109,7 +109,7 @@ fn version(commit: char, prompt: &str, semver: &str, text: &str) -> ImportedVers
             config: serde_json::Map::new(),
             limitations: Value::Null,
             commit_message: Some(format!("commit {commit}")),
-            author: Some("Ada <ada@example.org>".to_owned()),
+            author: Some("Dev <dev@example.org>".to_owned()),
             tags: Vec::new(),
         },
     }
@@ -157,7 +157,7 @@ fn a_second_import_does_nothing_and_a_later_one_brings_what_is_new() {
     assert_eq!(
         shelf.bodies[1],
         json!({
-            "type": "text", "prompt": "two", "config": {}, "author": "Ada <ada@example.org>", "commit_message": "commit 2",
+            "type": "text", "prompt": "two", "config": {}, "author": "Dev <dev@example.org>", "commit_message": "commit 2",
             "labels": ["branch-main"],
             "source": {"git_commit": "2".repeat(40), "path": "p/a.md", "at": "2026-01-01T00:00:00Z"}})
     );
@@ -307,8 +307,8 @@ fn a_plan_in_words() {
         shown::text(&import),
         "config/prompts of main (222222222222), 7 commits; server http://127.0.0.1:8788\n\
          \n   prompt  version  commit        date        author                 message   labels\n\
-         +  a       1.0.0    111111111111  2026-01-01  Ada <ada@example.org>  commit 1\n\
-         +  b       next     222222222222  2026-01-01  Ada <ada@example.org>  commit 2  branch-main\n\
+         +  a       1.0.0    111111111111  2026-01-01  Dev <dev@example.org>  commit 1\n\
+         +  b       next     222222222222  2026-01-01  Dev <dev@example.org>  commit 2  branch-main\n\
          \n\
          notice: a b\n\
          \n\
