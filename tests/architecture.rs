@@ -112,6 +112,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("rusqlite", &["store/sqlite/"]),
     ("toml", &["definitions/"]),
     ("notify", &["definitions/"]),
+    ("gix", &["definitions/git/"]),
     ("statrs", &["stats/"]),
     ("clap", &["cli/"]),
     ("anyhow", &["cli/", "main.rs"]),

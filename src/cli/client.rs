@@ -261,6 +261,15 @@ impl Connection {
         self.read(status, body)
     }
 
+    /// Puts JSON and reads JSON.
+    ///
+    /// # Errors
+    /// As [`Self::get`].
+    pub(super) async fn put(&mut self, path: &str, body: &Value) -> Result<Answer, ClientError> {
+        let (status, body) = self.send(Method::PUT, path, Some(body)).await?;
+        self.read(status, body)
+    }
+
     async fn send(
         &mut self,
         method: Method,

@@ -81,7 +81,7 @@ enum Command {
     Apply(apply::Apply),
     Analyze(analyze::Analyze),
     Plan(plan::Plan),
-    /// Look at how the versions of a prompt do
+    /// Look at how the versions of a prompt do, and import those of a git history
     Prompt {
         #[command(subcommand)]
         command: prompt::PromptCommand,

@@ -1,5 +1,6 @@
-//! `serin prompt`: how the versions of a prompt do.
+//! `serin prompt`: how the versions of a prompt do, and those of a git history.
 
+mod import_git;
 mod performance;
 
 use super::{
@@ -14,6 +15,7 @@ use anyhow::Result;
 pub(super) enum PromptCommand {
     /// What each version did in a window of time, whether it moved, and what follows
     Performance(Performance),
+    ImportGit(import_git::ImportGit),
 }
 
 #[derive(Debug, clap::Args)]
@@ -37,6 +39,7 @@ pub(super) struct Performance {
 pub(super) fn run(command: &PromptCommand, global: &Global) -> Result<()> {
     match command {
         PromptCommand::Performance(asked) => view(global, &asked.at, &asked.path(), performance::shown),
+        PromptCommand::ImportGit(asked) => import_git::run(asked, global),
     }
 }
 
@@ -67,8 +70,10 @@ mod tests {
     fn the_address_takes_any_name() {
         let path = |arguments: &[&str]| {
             let arguments = ["prompt", "performance"].iter().chain(arguments);
-            let PromptCommand::Performance(asked) = Arguments::parse_from(arguments).command;
-            asked.path()
+            match Arguments::parse_from(arguments).command {
+                PromptCommand::Performance(asked) => asked.path(),
+                other => panic!("{other:?}"),
+            }
         };
         assert_eq!(
             path(&["support/first reply"]),

@@ -6,12 +6,14 @@
 //!
 //! In reading order: a [`mistake`] is what goes wrong; a [`document`] is a file or a JSON body as a tree with lines;
 //! `reader` takes fields from that tree and collects what is wrong; [`experiment`] and [`prompt`] say which fields
-//! there are; [`load`] reads whole folders; [`watch`] tells when to do so again. The command line and the running
-//! server call [`load::load`], the HTTP API [`experiment::experiment_from_json`], and the settings share the reader.
+//! there are; [`load`] reads whole folders; [`watch`] tells when to do so again; [`git`] reads histories. The command
+//! line and the running server call [`load::load`], the HTTP API [`experiment::experiment_from_json`], and the settings
+//! share the reader.
 
 pub mod document;
 pub mod exclusions;
 pub mod experiment;
+pub mod git;
 pub mod load;
 pub mod mistake;
 pub mod owner;
