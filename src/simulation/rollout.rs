@@ -10,8 +10,7 @@ use super::{
     tally::{Bound, Label, Row, Unit},
 };
 use crate::{
-    domain::guardrail::{ALPHA, MISSING_ALPHA},
-    guardrails::clearance,
+    domain::guardrail::{ALPHA, MISSING_ALPHA, RULED_OUT_ALPHA},
 };
 
 /// Days of each kind in a full study.
@@ -119,7 +118,7 @@ fn figures(name: &str, kind: Kind, promise: Promise, days: &[Story]) -> Vec<Row>
     let (promoted, frozen, blind) = match promise {
         Promise::Promoted => (free, Bound::AtMost(ALPHA + MISSING_ALPHA), never),
         // At twice the rate the candidate lies on the margin that must be ruled out.
-        Promise::FrozenAsBad => (Bound::AtMost(clearance::ALPHA), free, never),
+        Promise::FrozenAsBad => (Bound::AtMost(RULED_OUT_ALPHA), free, never),
         Promise::FrozenBefore(_) => (never, free, free),
         Promise::Nowhere => (never, free, never),
     };

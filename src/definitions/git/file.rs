@@ -135,15 +135,7 @@ fn text(bytes: &[u8]) -> Result<&str, (Option<usize>, String)> {
 }
 
 fn plain(text: &str) -> PromptDraft {
-    PromptDraft {
-        semver: None,
-        prompt: PromptContent::Text(text.to_owned()),
-        config: serde_json::Map::new(),
-        limitations: Value::Null,
-        commit_message: None,
-        author: None,
-        tags: Vec::new(),
-    }
+    PromptDraft::of(PromptContent::Text(text.to_owned()))
 }
 
 fn json(text: &str, shown: &Path) -> Result<Document, Vec<Mistake>> {

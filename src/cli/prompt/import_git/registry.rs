@@ -14,8 +14,10 @@ pub(super) trait Registry {
     async fn versions(&mut self, name: &PromptName) -> Result<Vec<Registered>>;
     /// Registers a prompt by its first version.
     async fn create(&mut self, body: &Value) -> Result<Value>;
-    /// Registers the next version of a prompt, or labels one that is there.
+    /// Registers the next version of a prompt.
     async fn add(&mut self, name: &PromptName, body: &Value) -> Result<Value>;
+    /// Moves a label to a version that is there.
+    async fn label(&mut self, name: &PromptName, label: &str, version: u32) -> Result<Value>;
 }
 
 impl Registry for Connection {
@@ -35,6 +37,11 @@ impl Registry for Connection {
 
     async fn add(&mut self, name: &PromptName, body: &Value) -> Result<Value> {
         Ok(self.put(&address(name), body).await?.json)
+    }
+
+    async fn label(&mut self, name: &PromptName, label: &str, version: u32) -> Result<Value> {
+        let body = json!({"label": label, "version": version, "reason": "the head of a branch in git"});
+        Ok(self.post(&format!("{}/labels", address(name)), &body).await?.json)
     }
 }
 
@@ -56,10 +63,19 @@ pub(super) struct Sent {
 pub(super) async fn send(plan: &Plan<'_>, registry: &mut impl Registry) -> Sent {
     let mut sent = Sent::default();
     for step in &plan.steps {
-        let body = body(step);
+        let name = &step.version.name;
         let answer = match step.action {
-            Action::First => registry.create(&body).await,
-            Action::Next | Action::Label(_) => registry.add(&step.version.name, &body).await,
+            Action::First => registry.create(&body(step)).await,
+            Action::Next => registry.add(name, &body(step)).await,
+            Action::Label(version) => {
+                let mut answer = Ok(Value::Null);
+                for label in &step.labels {
+                    if answer.is_ok() {
+                        answer = registry.label(name, label, version).await;
+                    }
+                }
+                answer
+            }
         };
         match answer {
             Ok(answer) => sent.answers.push(answer),
@@ -72,7 +88,7 @@ pub(super) async fn send(plan: &Plan<'_>, registry: &mut impl Registry) -> Sent 
     sent
 }
 
-/// The body of a step. A label goes on a version by registering it once more, which changes nothing else.
+/// The body of a registration.
 fn body(step: &Step<'_>) -> Value {
     let version = step.version;
     let mut body = json!(version.draft);

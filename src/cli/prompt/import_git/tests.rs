@@ -85,6 +85,16 @@ impl Registry for Shelf {
         assert_eq!(body["name"], Value::Null);
         self.register(name, body)
     }
+
+    async fn label(&mut self, name: &PromptName, label: &str, version: u32) -> Result<Value> {
+        for known in self.prompts.get_mut(name).unwrap() {
+            known.labels.retain(|own| own != label);
+            if known.version == version {
+                known.labels.push(label.to_owned());
+            }
+        }
+        Ok(json!({"label": label, "version": version}))
+    }
 }
 
 fn name(name: &str) -> PromptName {
@@ -105,12 +115,9 @@ fn version(commit: char, prompt: &str, semver: &str, text: &str) -> ImportedVers
         name: name(prompt),
         draft: PromptDraft {
             semver: semver.parse().ok(),
-            prompt: PromptContent::Text(text.to_owned()),
-            config: serde_json::Map::new(),
-            limitations: Value::Null,
             commit_message: Some(format!("commit {commit}")),
             author: Some("Dev <dev@example.org>".to_owned()),
-            tags: Vec::new(),
+            ..PromptDraft::of(PromptContent::Text(text.to_owned()))
         },
     }
 }
