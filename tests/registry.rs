@@ -565,7 +565,7 @@ fn variables_and_secrets_stand_against_a_deployment() {
         &["secret", "revoke the key"],
     );
     refused(
-        registry.register("new", text("hi {{name")),
+        registry.register("other", text("hi {{name")),
         &["unclosed_delimiter", "close it"],
     );
     assert!(
@@ -711,6 +711,84 @@ fn a_rollback_freezes_what_would_keep_the_bad_version() {
         (answer.version.number, answer.variant.as_ref()),
         (VersionNumber(1), "control")
     );
+}
+
+#[test]
+fn a_rollback_is_in_force_while_the_store_is_down() {
+    use serin::{
+        clock::Clock,
+        control_plane::ControlPlane,
+        routing::{live::LiveTable, table::RoutingTable},
+        store::{ControlLog, error::StoreError, memory::MemoryLog},
+    };
+    use std::sync::{Arc, Mutex};
+
+    /// A log whose disk can be filled from outside.
+    struct Shared(Arc<Mutex<MemoryLog>>);
+    impl ControlLog for Shared {
+        fn append(&mut self, expected: Revision, entries: &[Recorded]) -> Result<(), StoreError> {
+            self.0.lock().unwrap().append(expected, entries)
+        }
+        fn read(&self, after: Revision, limit: usize) -> Result<Vec<Recorded>, StoreError> {
+            self.0.lock().unwrap().read(after, limit)
+        }
+    }
+
+    let mut registry = Registry::default();
+    registry.register("p", text("good {{q}}")).unwrap();
+    registry.register("p", text("bad {{q}}")).unwrap();
+    registry.deploy("p", 2, &[]).unwrap();
+    let log = Arc::new(Mutex::new(MemoryLog::default()));
+    log.lock().unwrap().append(Revision(0), &registry.log).unwrap();
+    let table = Arc::new(LiveTable::new(RoutingTable::empty(support::environment())));
+    let shared = Box::new(Shared(Arc::clone(&log)));
+    let clock = Clock::Manual(serin::clock::ManualClock::at(support::now()));
+    let plane = ControlPlane::open(shared, Arc::clone(&table), support::environment(), clock).unwrap();
+    log.lock().unwrap().failure = Some(StoreError::Full);
+    let back = Command::RollBackPrompt {
+        name: name("p"),
+        environment: support::environment(),
+        target: None,
+    };
+    let submitted = plane.submit(Origin::new("on-call", "it is bad"), back).unwrap();
+    assert_eq!(submitted.events.len(), 0, "nothing is written");
+    let serves = || table.load().route("p", None).unwrap().deployed.version.number;
+    assert_eq!((serves(), plane.view().unrecorded), (VersionNumber(1), 1));
+    log.lock().unwrap().failure = None;
+    plane.retry_unrecorded();
+    assert_eq!((serves(), plane.view().unrecorded), (VersionNumber(1), 0));
+    let last = plane.history(Revision(0), 1_000).unwrap().pop().unwrap();
+    assert_eq!(
+        (last.actor.as_str(), last.reason.as_str()),
+        ("on-call", "it is bad")
+    );
+}
+
+#[test]
+fn a_rollout_that_may_not_be_promoted_waits_for_a_person() {
+    let mut registry = gated();
+    pass(&mut registry, 1);
+    registry.deploy("p", 1, &[]).unwrap();
+    pass(&mut registry, 2);
+    let mut experiment = canary("running");
+    experiment["rollout"] = json!({"stages": [{"share": 0.5, "for": "1h"}], "on_complete": "promote"});
+    registry.put(&experiment).unwrap();
+    let complete = |registry: &Registry| Command::CompleteExperiment {
+        id: support::id("e"),
+        seen: registry.catalog.experiments["e"].revision,
+        evidence: serde_json::from_value(json!({"stage": 0, "served": "1h", "arms": [], "guardrails": []}))
+            .unwrap(),
+    };
+    registry.review(2, "product", "reject", "bob").unwrap();
+    let command = complete(&registry);
+    assert_eq!(registry.tell(&command).unwrap(), ["experiment_held"]);
+    let hold = registry.catalog.experiments["e"].hold.as_ref().unwrap();
+    assert_eq!(hold.cause, serin::domain::experiment::HoldCause::Complete);
+    registry.review(2, "product", "approve", "bob").unwrap();
+    let promoted = registry
+        .tell(&Command::PromoteExperiment(support::id("e")))
+        .unwrap();
+    assert_eq!(promoted, ["prompt_deployed", "experiment_promoted"]);
 }
 
 #[test]
