@@ -849,6 +849,79 @@ fn a_pinned_arm_keeps_its_text_through_edits() {
     );
 }
 
+#[test]
+fn a_file_s_label_is_followed_where_no_gate_stands() {
+    use serin::definitions::{
+        load::{DefinitionDirs, load},
+        reconcile::Reconciliation,
+    };
+    use std::fs;
+
+    let folder = tempfile::tempdir().unwrap();
+    let dirs = DefinitionDirs {
+        prompts: folder.path().join("prompts"),
+        experiments: folder.path().join("experiments"),
+    };
+    fs::create_dir_all(&dirs.experiments).unwrap();
+    fs::create_dir_all(dirs.prompts.join("p")).unwrap();
+    let write = |semver: &str, text: &str, label: &str| {
+        let file = dirs.prompts.join("p").join(format!("{semver}.toml"));
+        fs::write(
+            file,
+            format!("prompt = '{text}'\nauthor = 'ann'\nlabels = [{label}]\n"),
+        )
+        .unwrap();
+    };
+    let mut registry = Registry::default();
+    registry.gate(json!({"min_score": 0.9}));
+    // Applies the files, or gives what stands against them by file and line.
+    let mut apply = |registry: &mut Registry| -> Result<(), String> {
+        let definitions = load(&dirs, &environment("production")).unwrap();
+        let reconciliation = Reconciliation::new(&registry.catalog, &definitions, &environment("production"));
+        let entries =
+            serin::control_plane::rehearse(&registry.catalog, &reconciliation.commands, support::now());
+        let entries = entries.map_err(|refused| reconciliation.mistakes(&refused).to_string())?;
+        for entry in entries {
+            registry.catalog.apply(&entry);
+            registry.log.push(entry);
+        }
+        Ok(())
+    };
+    let deployed = |registry: &Registry| -> Vec<(String, u32)> {
+        let prompt = registry.prompt("p");
+        prompt
+            .deployed
+            .iter()
+            .map(|(environment, number)| (environment.to_string(), number.0))
+            .collect()
+    };
+    write("1.0.0", "a {{q}}", "");
+    apply(&mut registry).unwrap();
+    let open = |version: u32| [("development".to_owned(), 1), ("staging".to_owned(), version)];
+    assert_eq!(deployed(&registry), open(1), "production has a gate");
+    let source = registry.prompt("p").versions[0].draft.source.clone();
+    assert!(matches!(source, Some(Source::File { path }) if path.ends_with("p/1.0.0.toml")));
+
+    write("1.1.0", "b {{q}} {{tone}}", "'staging'");
+    apply(&mut registry).unwrap();
+    assert_eq!(deployed(&registry), open(2), "whatever its warnings");
+    write("1.1.0", "b {{q}} {{tone}}", "'staging', 'production'");
+    let refusal = apply(&mut registry).unwrap_err();
+    assert!(
+        refusal.contains("1.1.0.toml:3: labels: not for `production` yet: not_evaluated"),
+        "{refusal}"
+    );
+    registry
+        .evaluate("p", 2, json!({"score": 0.95, "threshold": 0.9}))
+        .unwrap();
+    apply(&mut registry).unwrap();
+    assert_eq!(
+        registry.prompt("p").labelled("production"),
+        Some(VersionNumber(2))
+    );
+    assert_eq!(registry.replayed(), registry.catalog);
+}
+
 /// One thing somebody may ask for, whether or not it makes sense.
 fn any_command() -> impl Strategy<Value = Command> {
     let prompt = prop::sample::select(vec!["a", "b", "c"]).prop_map(name);
