@@ -875,7 +875,7 @@ fn a_file_s_label_is_followed_where_no_gate_stands() {
     let mut registry = Registry::default();
     registry.gate(json!({"min_score": 0.9}));
     // Applies the files, or gives what stands against them by file and line.
-    let mut apply = |registry: &mut Registry| -> Result<(), String> {
+    let apply = |registry: &mut Registry| -> Result<(), String> {
         let definitions = load(&dirs, &environment("production")).unwrap();
         let reconciliation = Reconciliation::new(&registry.catalog, &definitions, &environment("production"));
         let entries =
