@@ -477,7 +477,7 @@ fn the_same_log_gives_the_same_catalog_through_its_stored_form() {
     let folded = Catalog::fold(&entries);
     for entry in &mut entries {
         let stored = entry.event.to_stored().unwrap();
-        assert!(stored.contains("\"v\":2"), "{stored}");
+        assert!(stored.contains("\"v\":3"), "{stored}");
         entry.event = Event::from_stored(&stored).unwrap();
     }
     assert_eq!(format!("{:?}", Catalog::fold(&entries)), format!("{folded:?}"));

@@ -15,6 +15,7 @@ use serin::{
         event::{Event, Recorded},
         experiment::{FreezeCause, State},
         id::{Epoch, Revision, VersionNumber},
+        prompt::PromptContent,
     },
 };
 use support::environment;
@@ -79,4 +80,70 @@ fn the_first_format_is_still_what_is_written() {
         let stored = entry.event.to_stored().unwrap();
         assert_eq!(Event::from_stored(&stored).unwrap(), entry.event);
     }
+}
+
+/// A registry with evidence, gates, labels and rollbacks, and a prompt inside another one.
+#[test]
+fn the_third_format_folds() {
+    let entries = log(include_str!("replay/v3.jsonl"));
+    let catalog = Catalog::fold(&entries);
+    assert_eq!(catalog.revision, Revision(31));
+    let gate = catalog.gate(&environment()).unwrap();
+    assert_eq!((gate.min_score, gate.reviews.len()), (Some(0.9), 2));
+
+    let prompt = &catalog.prompts["p"];
+    assert_eq!(
+        (prompt.tags.join(","), prompt.category()),
+        ("s".to_owned(), Some("support"))
+    );
+    let labels: Vec<_> = prompt
+        .all_labels()
+        .map(|(label, number)| (label, number.0))
+        .collect();
+    let expected = [
+        ("prod-a", 1),
+        ("development", 1),
+        ("production", 1),
+        ("staging", 1),
+        ("latest", 2),
+    ];
+    assert_eq!(labels, expected);
+    let record = prompt.record(VersionNumber(2)).unwrap();
+    assert_eq!((record.evaluations.len(), record.reviews.len()), (1, 3));
+    let deployment = prompt.deployment(&environment()).unwrap();
+    assert!(deployment.is_rollback());
+    let served = catalog.served(prompt, deployment).unwrap();
+    assert_eq!(served.digest(), deployment.digest);
+    assert_eq!(
+        *served.content(),
+        PromptContent::Text("Be kind. {{q}}".to_owned())
+    );
+    assert_eq!(catalog.drifted().len(), 3);
+
+    let frozen = &catalog.experiments["e"];
+    let cause = &frozen.freeze.as_ref().unwrap().cause;
+    assert_eq!(
+        *cause,
+        FreezeCause::RolledBack {
+            version: VersionNumber(1)
+        }
+    );
+    for entry in entries {
+        let stored = entry.event.to_stored().unwrap();
+        assert_eq!(Event::from_stored(&stored).unwrap(), entry.event);
+    }
+}
+
+/// Before there was composition a tag was text, and so it stays for the versions of that time.
+#[test]
+fn tags_of_the_second_format_stay_text() {
+    let old = r#"{"revision": 1, "at": "2026-12-01T00:00:00Z", "actor": "a", "reason": "", "event": {"v": 2,
+        "type": "prompt_registered", "prompt": "p", "key": 0, "version": {"number": 1, "config": {}, "tags": [], "digest": "d1",
+        "prompt": "@@@langfusePrompt:name=p|version=1@@@", "created_at": "2026-12-01T00:00:00Z"}}}"#;
+    let catalog = Catalog::fold(&log(&old.replace('\n', " ")));
+    let prompt = &catalog.prompts["p"];
+    let resolved = catalog.resolve(&prompt.name, &prompt.versions[0]).unwrap();
+    assert_eq!(resolved.digest(), "d1");
+    let text = "@@@langfusePrompt:name=p|version=1@@@".to_owned();
+    assert_eq!(*resolved.content(), PromptContent::Text(text));
 }

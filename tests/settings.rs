@@ -263,3 +263,31 @@ fn a_missing_file_is_named() {
         "{mistakes}"
     );
 }
+
+#[test]
+fn environments_ask_for_evidence() {
+    let text = "[environments.production]\nmin_score = 0.9\nsegment_floors = { de = 0.85 }\nmax_cost_increase = 0.1\n\
+                max_latency_increase = 2\nreviews = ['technical', 'product']\n[environments.qa]\n";
+    let gates = Settings::parse(text, Path::new("s.toml")).unwrap().gates;
+    assert_eq!(gates.len(), 2);
+    assert!(gates["qa"].is_open());
+    let gate = &gates["production"];
+    assert_eq!(
+        (gate.min_score, gate.max_cost_increase, gate.max_latency_increase),
+        (Some(0.9), Some(0.1), Some(2.0))
+    );
+    assert_eq!(gate.segment_floors["de"], 0.85);
+    assert_eq!(gate.reviews.len(), 2);
+    check(
+        "[environments.production]\nmin_score = 90\nsegment_floors = { de = -1 }\nreviews = ['legal']\nmax_cost_increase = 'x'\n\
+         min_scores = 1\n[environments.latest]\n",
+        &[
+            "s.toml:2: environments.production.min_score: expected a score from 0 to 1",
+            "s.toml:3: environments.production.segment_floors.de: expected a score from 0 to 1",
+            "s.toml:4: environments.production.reviews[0]: expected one of \"product\", \"technical\"",
+            "s.toml:5: environments.production.max_cost_increase: expected a number",
+            "s.toml:6: environments.production.min_scores: unknown key, did you mean `min_score`?",
+            "s.toml:7: environments.latest: environment `latest` is not a valid name",
+        ],
+    );
+}

@@ -16,7 +16,7 @@ use crate::domain::{
     experiment::{ExperimentSpec, WantedStatus},
     id::{Environment, LayerName, PromptName},
     problem::Problem,
-    prompt::{PromptDraft, PromptType, Source},
+    prompt::{PromptDraft, PromptType},
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -174,14 +174,9 @@ fn prompt_file(path: PathBuf, dir: &Path) -> Result<PromptFile, Vec<Mistake>> {
     });
     match (placed, read) {
         (Ok((name, _)), Ok((draft, labels, lines))) => Ok(PromptFile {
-            name,
-            draft: PromptDraft {
-                source: Some(Source::File {
-                    path: path.display().to_string(),
-                }),
-                ..draft
-            },
             path,
+            name,
+            draft,
             labels,
             lines,
         }),

@@ -15,7 +15,7 @@ use crate::{
         experiment::{State, WantedStatus},
         id::Environment,
         problem::Problem,
-        prompt::{ENVIRONMENTS, Finding, VersionRef},
+        prompt::{self, ENVIRONMENTS, Finding, PromptDraft, VersionRef},
     },
 };
 use std::{collections::BTreeSet, path::Path};
@@ -97,7 +97,12 @@ impl<'a> Reconciliation<'a> {
             let reason = file.draft.commit_message.as_deref().unwrap_or("a new version");
             let command = Command::RegisterPrompt {
                 name: file.name.clone(),
-                draft: Box::new(file.draft.clone()),
+                draft: Box::new(PromptDraft {
+                    source: Some(prompt::Source::File {
+                        path: file.path.display().to_string(),
+                    }),
+                    ..file.draft.clone()
+                }),
                 environments: environments.iter().cloned().collect(),
             };
             let origin = self.definitions.owner.origin(&file.path, reason);
