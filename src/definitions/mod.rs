@@ -6,10 +6,13 @@
 //!
 //! In reading order: a [`mistake`] is what goes wrong; a [`document`] is a file or a JSON body as a tree with lines;
 //! `reader` takes fields from that tree and collects what is wrong; [`experiment`] and [`prompt`] say which fields
-//! there are; [`load`] reads whole folders; [`watch`] tells when to do so again. The command line and the running
-//! server call [`load::load`], the HTTP API [`experiment::experiment_from_json`], and the settings share the reader.
+//! there are; [`registration`] and [`evaluation`] are the same for what only bodies say; [`load`] reads whole folders;
+//! [`watch`] tells when to do so again. The command line and the running server call [`load::load`], the HTTP API
+//! [`experiment::experiment_from_json`], [`registration::registration_from_json`] and
+//! [`evaluation::evaluation_from_json`], and the settings share the reader.
 
 pub mod document;
+pub mod evaluation;
 pub mod exclusions;
 pub mod experiment;
 pub mod load;
@@ -19,6 +22,7 @@ pub mod plan;
 pub mod prompt;
 pub(crate) mod reader;
 pub mod reconcile;
+pub mod registration;
 pub mod set;
 mod walk;
 pub mod watch;

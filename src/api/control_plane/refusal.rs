@@ -128,6 +128,15 @@ pub(super) fn invalid_body(problems: &[Mistake]) -> Problem {
     mistaken(StatusCode::UNPROCESSABLE_ENTITY, "INVALID_BODY", problems)
 }
 
+/// A change that has to say why.
+pub(super) fn reason_required() -> Problem {
+    Problem::new(
+        StatusCode::UNPROCESSABLE_ENTITY,
+        "REASON_REQUIRED",
+        "say why, as {\"reason\":\"…\"}: it is kept in the audit log",
+    )
+}
+
 /// Query parameters that are wrong, each named.
 pub(super) fn bad_query(problems: &[Mistake]) -> Problem {
     mistaken(StatusCode::BAD_REQUEST, "BAD_QUERY", problems)
