@@ -7,7 +7,7 @@ mod rollout;
 mod steps;
 
 pub use design::experiment_problems;
-pub use prompts::{deployability, registered};
+pub use prompts::{deployability, find_version, is_environment, registered};
 pub use rejection::Rejection;
 pub use steps::allowed_steps;
 

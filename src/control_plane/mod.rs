@@ -28,8 +28,8 @@ use catalog::{Catalog, Touched};
 use compile::{Unroutable, compile};
 use decide::decide;
 use parking_lot::Mutex;
-use std::{collections::BTreeSet, sync::Arc};
-use submission::{Unappended, permitted, replayed};
+use std::{borrow::Cow, collections::BTreeSet, sync::Arc};
+use submission::{Halted, Unappended, new_request, permitted, replayed};
 use tokio::sync::broadcast;
 
 /// Events a slow listener may lag behind before it misses some.
@@ -191,7 +191,11 @@ impl ControlPlane {
             })
         } else {
             self.catch_up(&mut writer);
-            self.append(&mut writer, &[(origin, command)], check)
+            let commands = [(origin, command)];
+            self.append(&mut writer, |catalog| {
+                check(catalog)?;
+                Ok(Cow::Borrowed(&commands[..]))
+            })
         };
         match appended {
             Ok(submitted) => Ok(submitted),
@@ -247,7 +251,36 @@ impl ControlPlane {
     pub fn submit_all(&self, commands: &[(Origin, Command)]) -> Result<Submitted, SubmitAllError> {
         let mut writer = self.writer.lock();
         self.catch_up(&mut writer);
-        self.append(&mut writer, commands, |_| Ok(()))
+        self.append(&mut writer, |_| Ok(Cow::Borrowed(commands)))
+    }
+
+    /// The commands of one request, all or nothing, in one transaction and once under its idempotency key. They are made
+    /// from the catalog they will be decided on, so nothing comes in between; `commands` may refuse to, and may be asked
+    /// again when another process was faster. Not for what is in force before it is written.
+    ///
+    /// # Errors
+    /// What `commands` gives, [`SubmitAllError`], and [`SubmitError`] for a key of another request.
+    pub fn submit_request<E: From<SubmitError> + From<SubmitAllError>>(
+        &self,
+        origin: &Origin,
+        commands: impl Fn(&Catalog) -> Result<Vec<Command>, E>,
+    ) -> Result<Submitted, E> {
+        let mut writer = self.writer.lock();
+        self.catch_up(&mut writer);
+        let now = self.clock.now();
+        let appended = self.append(&mut writer, |catalog| {
+            new_request(catalog, origin, now)?;
+            let commands = commands(catalog).map_err(Halted::Refused)?;
+            let commands = commands.into_iter().map(|command| (origin.clone(), command));
+            Ok(Cow::Owned(commands.collect()))
+        });
+        appended.or_else(|halted| match halted {
+            Halted::Done(done) => {
+                replayed(&*writer.log, &done).map_err(|error| SubmitError::from(error).into())
+            }
+            Halted::KeyReused(error) => Err(error.into()),
+            Halted::Refused(error) => Err(error),
+        })
     }
 
     /// Writes freezes that the store did not take before.
@@ -260,7 +293,8 @@ impl ControlPlane {
     fn catch_up(&self, writer: &mut Writer) -> Vec<Arc<Recorded>> {
         let mut written = Vec::new();
         while let Some((origin, command, since)) = writer.unrecorded.first().cloned() {
-            match self.append_quietly(writer, &[(origin, command)], since, |_| Ok(())) {
+            let commands = [(origin, command)];
+            match self.append_quietly(writer, since, |_| Ok(Cow::Borrowed(&commands[..]))) {
                 Ok((submitted, touched)) => {
                     writer.unrecorded.remove(0);
                     written.extend(submitted.events);
@@ -280,13 +314,13 @@ impl ControlPlane {
         written
     }
 
-    fn append<E: From<SubmitAllError>>(
+    /// Appends what `commands` makes of the catalog it is decided on.
+    fn append<'c, E: From<SubmitAllError>>(
         &self,
         writer: &mut Writer,
-        commands: &[(Origin, Command)],
-        check: impl Fn(&Catalog) -> Result<(), E>,
+        commands: impl Fn(&Catalog) -> Result<Cow<'c, [(Origin, Command)]>, E>,
     ) -> Result<Submitted, E> {
-        let (submitted, touched) = self.append_quietly(writer, commands, self.clock.now(), check)?;
+        let (submitted, touched) = self.append_quietly(writer, self.clock.now(), commands)?;
         if !submitted.events.is_empty() {
             self.publish(writer, touched);
         }
@@ -294,17 +328,16 @@ impl ControlPlane {
     }
 
     /// Everything but the publishing. The second value names the touched prompts; none means all.
-    fn append_quietly<E: From<SubmitAllError>>(
+    fn append_quietly<'c, E: From<SubmitAllError>>(
         &self,
         writer: &mut Writer,
-        commands: &[(Origin, Command)],
         now: Timestamp,
-        check: impl Fn(&Catalog) -> Result<(), E>,
+        commands: impl Fn(&Catalog) -> Result<Cow<'c, [(Origin, Command)]>, E>,
     ) -> Result<(Submitted, Option<Vec<PromptName>>), E> {
         // Another process may have appended: fold what it wrote, then check and decide again.
         loop {
-            check(&writer.recorded)?;
-            let planned = plan(&writer.recorded, commands, now, writer.witness.as_ref());
+            let commands = commands(&writer.recorded)?;
+            let planned = plan(&writer.recorded, &commands, now, writer.witness.as_ref());
             let (entries, catalog) = planned.map_err(SubmitAllError::Rejected)?;
             if entries.is_empty() {
                 let submitted = Submitted::now(writer.recorded.revision, Vec::new());

@@ -107,14 +107,10 @@ pub(super) fn permitted(
     now: Timestamp,
 ) -> Result<(), Unappended> {
     // First of all: after the first time the experiment is at another revision, by that very request.
-    if let Some(idempotency) = &origin.idempotency
-        && let Some(done) = catalog.done.find(&origin.actor, &idempotency.key, now)
-    {
-        return Err(if *done.request == *idempotency.request {
-            Unappended::Done(done.clone())
-        } else {
-            Unappended::Refused(SubmitError::KeyReused(idempotency.key.clone()))
-        });
+    match done_before(catalog, origin, now) {
+        Ok(None) => {}
+        Ok(Some(done)) => return Err(Unappended::Done(done.clone())),
+        Err(reused) => return Err(Unappended::Refused(reused)),
     }
     let (Some(based_on), Some(id)) = (based_on, command.experiment()) else {
         return Ok(());
@@ -128,6 +124,47 @@ pub(super) fn permitted(
         present,
         based_on,
     }))
+}
+
+/// Why the commands of a request were not appended.
+pub(super) enum Halted<E> {
+    /// It was done before.
+    Done(Done),
+    KeyReused(SubmitError),
+    /// Whoever makes the commands refused, or the control plane did.
+    Refused(E),
+}
+
+impl<E: From<SubmitAllError>> From<SubmitAllError> for Halted<E> {
+    fn from(error: SubmitAllError) -> Self {
+        Self::Refused(error.into())
+    }
+}
+
+/// Whether a request was not done before.
+pub(super) fn new_request<E>(catalog: &Catalog, origin: &Origin, now: Timestamp) -> Result<(), Halted<E>> {
+    match done_before(catalog, origin, now) {
+        Ok(None) => Ok(()),
+        Ok(Some(done)) => Err(Halted::Done(done.clone())),
+        Err(reused) => Err(Halted::KeyReused(reused)),
+    }
+}
+
+/// What was done under the key of a request; an error when that was another request.
+fn done_before<'c>(
+    catalog: &'c Catalog,
+    origin: &Origin,
+    now: Timestamp,
+) -> Result<Option<&'c Done>, SubmitError> {
+    let Some(idempotency) = &origin.idempotency else {
+        return Ok(None);
+    };
+    match catalog.done.find(&origin.actor, &idempotency.key, now) {
+        Some(done) if *done.request != *idempotency.request => {
+            Err(SubmitError::KeyReused(idempotency.key.clone()))
+        }
+        done => Ok(done),
+    }
 }
 
 /// What a request did when it was done.

@@ -9,8 +9,13 @@
 //! there are; [`load`] reads whole folders; [`watch`] tells when to do so again; [`git`] reads histories. The command
 //! line and the running server call [`load::load`], the HTTP API [`experiment::experiment_from_json`], and the settings
 //! share the reader.
+//! there are; [`registration`] and [`evaluation`] are the same for what only bodies say; [`load`] reads whole folders;
+//! [`watch`] tells when to do so again. The command line and the running server call [`load::load`], the HTTP API
+//! [`experiment::experiment_from_json`], [`registration::registration_from_json`] and
+//! [`evaluation::evaluation_from_json`], and the settings share the reader.
 
 pub mod document;
+pub mod evaluation;
 pub mod exclusions;
 pub mod experiment;
 pub mod git;
@@ -21,6 +26,7 @@ pub mod plan;
 pub mod prompt;
 pub(crate) mod reader;
 pub mod reconcile;
+pub mod registration;
 pub mod set;
 mod walk;
 pub mod watch;

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::domain::{
     check,
-    id::Environment,
+    id::{Environment, NameError},
     problem::Problem,
     prompt::{ChatMessage, Config, PromptContent, PromptDraft, PromptType},
 };
@@ -34,18 +34,18 @@ pub(super) fn read(
     semver: &semver::Version,
 ) -> Result<(PromptDraft, Vec<Environment>), Vec<Problem>> {
     let report = Report::default();
-    let read = Table::root(&document.root, &report).map(|root| draft(root, semver));
+    let read = Table::root(&document.root, &report).map(|mut root| {
+        let mut draft = draft(&mut root);
+        draft.semver = Some(semver.clone());
+        let labels = names(&mut root, "labels", Environment::new);
+        root.finish();
+        (draft, labels)
+    });
     let mut all = report.into_problems();
     let Some((draft, labels)) = read else {
         return Err(all);
     };
-    // An unreadable part is empty in the draft, and empty parts of a prompt break no rule of their own.
-    let unreadable = |problem: &Problem| all.iter().any(|known| known.field == problem.field);
-    let problems: Vec<_> = check::draft_problems(&draft)
-        .into_iter()
-        .filter(|p| !unreadable(p))
-        .collect();
-    all.extend(problems);
+    add_broken_rules(&mut all, &draft);
     if all.is_empty() {
         Ok((draft, labels))
     } else {
@@ -53,10 +53,22 @@ pub(super) fn read(
     }
 }
 
-fn draft(mut root: Table<'_>, semver: &semver::Version) -> (PromptDraft, Vec<Environment>) {
+/// Adds the rules that a draft breaks to what could not be read of it.
+pub(super) fn add_broken_rules(unreadable: &mut Vec<Problem>, draft: &PromptDraft) {
+    // An unreadable part is empty in the draft, and empty parts of a prompt break no rule of their own.
+    let told = |problem: &Problem| unreadable.iter().any(|known| known.field == problem.field);
+    let broken: Vec<_> = check::draft_problems(draft)
+        .into_iter()
+        .filter(|problem| !told(problem))
+        .collect();
+    unreadable.extend(broken);
+}
+
+/// The keys of a version that files and bodies share, without those that say how it is called.
+pub(super) fn draft(root: &mut Table<'_>) -> PromptDraft {
     let written_type = root.optional("type");
     let prompt = root
-        .required("prompt", "text, or for a chat a list of `[[prompt]]` messages")
+        .required("prompt", "text, or for a chat a list of messages")
         .and_then(|field| content(&field));
     if let (Some(field), Some(prompt)) = (written_type, &prompt)
         && let Some(written) = field.choice(&TYPES)
@@ -72,65 +84,67 @@ fn draft(mut root: Table<'_>, semver: &semver::Version) -> (PromptDraft, Vec<Env
         ));
     }
     let text = |field: Option<Field<'_>>| field.and_then(|field| field.text()).map(str::to_owned);
-    let commit_message = text(root.optional("commit_message"));
-    let author = text(root.optional("author"));
-    let category = text(root.optional("category"));
-    let tags = root
-        .optional("tags")
-        .and_then(|field| field.list())
-        .unwrap_or_default();
-    let labels = root
-        .optional("labels")
-        .and_then(|field| field.list())
-        .unwrap_or_default();
-    let mut environments: Vec<Environment> = Vec::new();
-    for label in labels {
-        if let Some(environment) = label.name(Environment::new)
-            && !environments.contains(&environment)
-        {
-            environments.push(environment);
-        }
-    }
-    let config = root
-        .optional("config")
-        .and_then(|field| config(&field))
-        .unwrap_or_default();
-    let limitations = root
-        .optional("limitations")
-        .map_or(Value::Null, |field| match field.content() {
-            Content::Text(text) => Value::String(text.clone()),
-            Content::Table(_) => config_value(&field),
-            _ => field.expected("text or a table").unwrap_or_default(),
-        });
-    root.finish();
-    let draft = PromptDraft {
-        semver: Some(semver.clone()),
+    PromptDraft {
+        semver: None,
         bump: None,
         prompt: prompt.unwrap_or_else(|| PromptContent::Text(String::new())),
-        config,
-        limitations,
-        commit_message,
-        author,
-        category,
-        tags: tags
-            .iter()
-            .filter_map(|tag| tag.text())
-            .map(str::to_owned)
-            .collect(),
+        commit_message: text(root.optional("commit_message")),
+        author: text(root.optional("author")),
+        category: text(root.optional("category")),
+        tags: tags(root),
+        config: root
+            .optional("config")
+            .and_then(|field| config(&field))
+            .unwrap_or_default(),
+        limitations: root
+            .optional("limitations")
+            .map_or(Value::Null, |field| match field.content() {
+                Content::Text(text) => Value::String(text.clone()),
+                Content::Table(_) => config_value(&field),
+                _ => field.expected("text or a table").unwrap_or_default(),
+            }),
         source: None,
-    };
-    (draft, environments)
+    }
+}
+
+/// The words of `tags`; none when it is absent.
+pub(crate) fn tags(root: &mut Table<'_>) -> Vec<String> {
+    let tags = root.optional("tags").and_then(|field| field.list());
+    let tags = tags.unwrap_or_default();
+    tags.iter()
+        .filter_map(|tag| tag.text())
+        .map(str::to_owned)
+        .collect()
+}
+
+/// A list of names, each once.
+pub(super) fn names<T: PartialEq>(
+    root: &mut Table<'_>,
+    key: &'static str,
+    make: fn(&str) -> Result<T, NameError>,
+) -> Vec<T> {
+    let written = root.optional(key).and_then(|field| field.list());
+    let mut names = Vec::new();
+    for field in written.unwrap_or_default() {
+        if let Some(name) = field.name(make)
+            && !names.contains(&name)
+        {
+            names.push(name);
+        }
+    }
+    names
 }
 
 fn content(field: &Field<'_>) -> Option<PromptContent> {
     match field.content() {
         Content::Text(text) => Some(PromptContent::Text(text.clone())),
         Content::List(_) => Some(PromptContent::Chat(field.list()?.iter().map(message).collect())),
-        _ => field.expected("text, or for a chat a list of `[[prompt]]` messages"),
+        _ => field.expected("text, or for a chat a list of messages"),
     }
 }
 
-fn message(field: &Field<'_>) -> ChatMessage {
+/// A message or a placeholder.
+pub(crate) fn message(field: &Field<'_>) -> ChatMessage {
     let unheard = Report::default();
     let mut table = field.table().unwrap_or_else(|| Table::empty(&unheard));
     let entry = table

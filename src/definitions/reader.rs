@@ -5,8 +5,16 @@
 //! it, so there is no second list to keep in step.
 
 use super::document::{Content, Node, key_path, quoted};
-use crate::domain::{Timestamp, duration_text, id::NameError, problem::Problem};
+use crate::domain::{
+    Timestamp, duration_text,
+    id::{NameError, VersionNumber},
+    problem::Problem,
+    prompt::VersionRef,
+};
 use std::{cell::RefCell, fmt, ops::RangeInclusive, time::Duration};
+
+/// Longer text is no version, and would only make a long message.
+const LONGEST_VERSION: usize = 256;
 
 /// The problems found so far; shared by all the readers of one document.
 #[derive(Debug, Default)]
@@ -223,6 +231,26 @@ impl<'n> Field<'n> {
                 None
             }
         }
+    }
+
+    /// A prompt version: `"1.1.0"`, `"2"` or `2`.
+    pub(crate) fn version(&self) -> Option<VersionRef> {
+        let number = match &self.node.content {
+            Content::Whole(number) => u32::try_from(*number).unwrap_or(0),
+            Content::Text(text) if text.len() <= LONGEST_VERSION => match text.parse() {
+                Ok(VersionRef::Number(number)) => number.0,
+                Ok(semver) => return Some(semver),
+                Err(problem) => {
+                    self.wrong(problem);
+                    return None;
+                }
+            },
+            _ => return self.expected("a semver such as \"1.1.0\" or a version number such as 2"),
+        };
+        if number == 0 {
+            return self.expected("a version number from 1 to 4294967295");
+        }
+        Some(VersionRef::Number(VersionNumber(number)))
     }
 
     /// One of a few words.

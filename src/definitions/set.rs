@@ -10,6 +10,7 @@ use super::{
     mistake::{Mistake, Mistakes},
     owner::{Owner, set_name},
     prompt,
+    registration::LONGEST_REASON,
 };
 use crate::domain::{
     id::{Environment, PromptName},
@@ -20,9 +21,6 @@ use std::path::{Path, PathBuf};
 
 /// The name of a set that names itself nothing.
 pub const DEFAULT_SET: &str = "default";
-
-/// The longest reason, in characters.
-const LONGEST_REASON: usize = 1_000;
 
 /// What somebody asks to be applied.
 #[derive(Debug)]

@@ -1,7 +1,14 @@
 //! JSON bodies within bounds, with every refusal in words.
 
 use super::refusal;
-use crate::{api::problem::Problem, domain::problem::Problem as Mistake};
+use crate::{
+    api::problem::Problem,
+    definitions::{
+        document::Document,
+        reader::{Report, Table},
+    },
+    domain::problem::Problem as Mistake,
+};
 use axum::body::Body;
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
@@ -54,6 +61,43 @@ pub(super) fn object(bytes: &[u8]) -> Result<Option<Map<String, Value>>, Problem
         )
         .with("line", error.line())
         .with("column", error.column())),
+    }
+}
+
+/// The object in a body that must have one.
+///
+/// # Errors
+/// When it is empty; `meant` is what it must be.
+pub(super) fn required(
+    object: Option<Map<String, Value>>,
+    meant: &str,
+) -> Result<Map<String, Value>, Problem> {
+    let empty = || {
+        let detail = format!("the body is empty; it must be {meant} as a JSON object");
+        Problem::new(StatusCode::BAD_REQUEST, "BAD_JSON", detail)
+    };
+    object.ok_or_else(empty)
+}
+
+/// What the members of a body say.
+///
+/// # Errors
+/// Every member that is wrong, missing or unknown, named.
+pub(super) fn members<T>(
+    body: Map<String, Value>,
+    read: impl FnOnce(&mut Table<'_>) -> Option<T>,
+) -> Result<T, Problem> {
+    let document = Document::json(&Value::Object(body));
+    let report = Report::default();
+    let members = Table::root(&document.root, &report).and_then(|mut root| {
+        let members = read(&mut root);
+        root.finish();
+        members
+    });
+    let mistakes = report.into_problems();
+    match members {
+        Some(members) if mistakes.is_empty() => Ok(members),
+        _ => Err(refusal::invalid_body(&mistakes)),
     }
 }
 

@@ -4,7 +4,10 @@
 //! without a role or a description. Method, address, parameters and answers stand with each handler.
 
 use super::{
-    Shared, access::Least, apply, audit, events, experiments, keys, openapi, ops, outlook, performance,
+    Shared,
+    access::Least,
+    apply, audit, events, experiments, keys, openapi, ops, outlook, performance,
+    prompts::{deploy, diff, evidence, history, labels, read, register, render},
     steps, timeseries,
 };
 use crate::domain::token::Role;
@@ -19,7 +22,8 @@ const OPERATOR: Least = Least::Role(Role::Operator);
 const ADMIN: Least = Least::Role(Role::Admin);
 
 /// All calls. Whoever may start something must be able to make it safe again, so hold
-/// and freeze need no more than start; what gives users a version that they were protected from needs an operator.
+/// and freeze need no more than start, and a rollback no more than a registration; what gives users a version that they
+/// were protected from needs an operator.
 pub(super) fn calls() -> Vec<Call> {
     vec![
         (VIEWER, routes!(experiments::list)),
@@ -36,6 +40,19 @@ pub(super) fn calls() -> Vec<Call> {
         (OPERATOR, routes!(steps::resume)),
         (OPERATOR, routes!(steps::promote)),
         (EXPERIMENTER, routes!(apply::apply)),
+        (VIEWER, routes!(read::list)),
+        (EXPERIMENTER, routes!(register::create)),
+        (VIEWER, routes!(read::read)),
+        (EXPERIMENTER, routes!(register::change)),
+        (VIEWER, routes!(diff::read)),
+        (VIEWER, routes!(render::render_version)),
+        (EXPERIMENTER, routes!(evidence::evaluate)),
+        (EXPERIMENTER, routes!(evidence::review)),
+        (OPERATOR, routes!(deploy::deploy)),
+        (EXPERIMENTER, routes!(deploy::roll_back)),
+        (VIEWER, routes!(history::read)),
+        (EXPERIMENTER, routes!(labels::label)),
+        (EXPERIMENTER, routes!(labels::tag)),
         (VIEWER, routes!(performance::read)),
         (EXPERIMENTER, routes!(experiments::create_for_prompt)),
         (ADMIN, routes!(keys::rotate)),

@@ -1,7 +1,7 @@
 //! Experiments: list, create, read, change, and their results.
 
 use super::{
-    Segment, Shared, blocking,
+    Segment, Shared, blocking, body,
     change::{Change, marked, tagged},
     experiment_id, json, prompts,
     refusal::{self, problem_of},
@@ -104,7 +104,7 @@ pub(super) async fn results(State(shared): State<Shared>, id: Segment) -> Result
     responses((status = 201, description = "The experiment; `Location` has its address", body = ExperimentDetail)))]
 pub(super) async fn create(State(shared): State<Shared>, request: Request) -> Result<Response, Problem> {
     let (change, design) = Change::read(request).await?;
-    submit_new(shared, change, design.ok_or_else(no_design)?).await
+    submit_new(shared, change, body::required(design, "the experiment")?).await
 }
 
 /// Create an experiment on a prompt
@@ -124,7 +124,7 @@ pub(super) async fn create_for_prompt(
         .name
         .clone();
     let (change, design) = Change::read(request).await?;
-    let mut design = design.ok_or_else(no_design)?;
+    let mut design = body::required(design, "the experiment")?;
     agrees(&design, "prompt", known.as_str(), "PROMPT_MISMATCH")?;
     design.insert("prompt".to_owned(), Value::from(known.as_str()));
     submit_new(shared, change, design).await
@@ -145,7 +145,7 @@ pub(super) async fn change(
     let id = experiment_id(id)?;
     existing(&shared.state.plane.view(), &id)?;
     let (change, design) = Change::read(request).await?;
-    let design = design.ok_or_else(no_design)?;
+    let design = body::required(design, "the experiment")?;
     agrees(&design, "id", id.as_str(), "ID_MISMATCH")?;
     let spec = checked(&shared, Some(id.as_str()), design)?;
     blocking(move || {
@@ -223,9 +223,4 @@ pub(super) fn existing(view: &View, id: &ExperimentId) -> Result<Arc<Experiment>
     found
         .cloned()
         .ok_or_else(|| problem_of(&Rejection::UnknownExperiment(id.to_string()).into()))
-}
-
-fn no_design() -> Problem {
-    let detail = "the body is empty; it must be the experiment as a JSON object";
-    Problem::new(StatusCode::BAD_REQUEST, "BAD_JSON", detail)
 }

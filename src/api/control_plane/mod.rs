@@ -205,11 +205,14 @@ fn json(status: StatusCode, body: &impl Serialize) -> Response {
 type Segment = Result<axum::extract::Path<String>, PathRejection>;
 
 fn segment(segment: Segment) -> Result<String, Problem> {
-    let unreadable = |_| {
-        let detail = "the address is not UTF-8 after decoding its percent signs";
-        Problem::new(StatusCode::BAD_REQUEST, "BAD_ADDRESS", detail)
-    };
-    segment.map(|axum::extract::Path(text)| text).map_err(unreadable)
+    segment
+        .map(|axum::extract::Path(text)| text)
+        .map_err(unreadable_address)
+}
+
+fn unreadable_address(_: PathRejection) -> Problem {
+    let detail = "the address is not UTF-8 after decoding its percent signs";
+    Problem::new(StatusCode::BAD_REQUEST, "BAD_ADDRESS", detail)
 }
 
 /// The id in the address; what cannot be an id names no experiment.

@@ -27,6 +27,8 @@ const SCHEME: &str = "token";
 const PROBLEM: &str = "Problem";
 /// The member of a call that says its least role.
 const ROLE: &str = "x-required-role";
+/// Calls that only look, although what they look with comes in a body.
+const LOOKS: [&str; 1] = ["/api/v1/prompts/{name}/render"];
 /// What the address of every call on an experiment that is there begins with.
 const ONE_EXPERIMENT: &str = "/api/v1/experiments/{id}";
 
@@ -39,6 +41,7 @@ pub fn document() -> OpenApi {
         schemas.extend(shapes);
         for (path, item) in &mut documented.paths {
             for (operation, changes) in operations(item) {
+                let changes = changes && !LOOKS.contains(&path.as_str());
                 complete(path, operation, least, changes);
             }
         }
@@ -51,7 +54,8 @@ pub fn document() -> OpenApi {
         .title("Serin control plane")
         .version(env!("CARGO_PKG_VERSION"))
         .description(Some(
-            "Experiments on prompts: their life, their results and the log of every change. Errors are RFC 9457 problems \
+            "Prompts and experiments on them: versions and deployments, their life, their results and the log of every \
+             change. Errors are RFC 9457 problems \
              with a stable `code`. While the settings have no tokens, no call needs one and the listener serves \
              loopback only.",
         ))
@@ -64,7 +68,10 @@ pub fn document() -> OpenApi {
         .build();
     let tags = [
         ("experiments", "What is tried, its life, and what came of it"),
-        ("prompts", "Prompts and how their versions do"),
+        (
+            "prompts",
+            "Versions, the evidence for them, what each environment serves, and how they do",
+        ),
         ("system", "The log, the keys, the process itself"),
     ];
     let tag = |(name, description)| {
@@ -96,7 +103,7 @@ pub(super) async fn read(State(shared): State<Shared>) -> Response {
     ([(CONTENT_TYPE, "application/json")], shared.document.clone()).into_response()
 }
 
-/// The operations at an address, and whether each changes something.
+/// The operations at an address, and whether each by its method may change something.
 fn operations(item: &mut PathItem) -> impl Iterator<Item = (&mut Operation, bool)> {
     let changes = [&mut item.post, &mut item.put, &mut item.patch, &mut item.delete];
     let changes = changes.into_iter().flatten().map(|operation| (operation, true));
@@ -254,6 +261,18 @@ fn scheme() -> SecurityScheme {
 #[cfg(test)]
 mod tests {
     use super::{super::calls::Call, *};
+
+    #[test]
+    fn no_two_shapes_share_a_name() {
+        let mut known = BTreeMap::new();
+        for (_, (shapes, _, _)) in calls() {
+            for (name, shape) in shapes {
+                let shape = serde_json::to_value(&shape).unwrap();
+                let first = known.entry(name.clone()).or_insert_with(|| shape.clone());
+                assert_eq!(*first, shape, "{name}");
+            }
+        }
+    }
 
     #[test]
     fn every_call_is_in_the_document_once() {

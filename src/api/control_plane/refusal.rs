@@ -4,7 +4,7 @@ use super::access::Refused;
 use crate::{
     api::problem::Problem,
     collector,
-    control_plane::{SubmitError, decide::Rejection},
+    control_plane::{RefusedCommand, SubmitAllError, SubmitError, decide::Rejection},
     definitions::mistake::Mistakes,
     domain::{
         id::ExperimentId,
@@ -40,6 +40,47 @@ pub fn problem_of(error: &SubmitError) -> Problem {
             error.to_string(),
         ),
     }
+}
+
+impl From<SubmitError> for Problem {
+    fn from(error: SubmitError) -> Self {
+        problem_of(&error)
+    }
+}
+
+impl From<SubmitAllError> for Problem {
+    fn from(error: SubmitAllError) -> Self {
+        match error {
+            SubmitAllError::Rejected(all) => refused_together(&all),
+            SubmitAllError::Store(error) => store_failed(&error),
+        }
+    }
+}
+
+/// The answer to a request of several commands. Its code is that of the first that was refused, which may be why the
+/// others were; what several environments ask for is told together.
+fn refused_together(all: &[RefusedCommand]) -> Problem {
+    let Some(first) = all.first() else {
+        return super::internal();
+    };
+    let mut problem = rejected(&first.rejection);
+    let Rejection::NotDeployable { missing, .. } = &first.rejection else {
+        return problem;
+    };
+    let mut missing = missing.clone();
+    for other in &all[1..] {
+        let Rejection::NotDeployable { missing: more, .. } = &other.rejection else {
+            continue;
+        };
+        problem.detail = format!("{}; {}", problem.detail, other.rejection);
+        let new: Vec<_> = more
+            .iter()
+            .filter(|finding| !missing.contains(finding))
+            .cloned()
+            .collect();
+        missing.extend(new);
+    }
+    problem.with("missing", json!(missing))
 }
 
 /// The answer to a caller who is not let in, with the challenge of RFC 6750. Says nothing of the token but what its
@@ -96,7 +137,7 @@ fn rejected(rejection: &Rejection) -> Problem {
         Rejection::Invalid { problems, .. } => return invalid(problems),
         Rejection::WrongState { .. } => (StatusCode::CONFLICT, "WRONG_STATE"),
         Rejection::InvalidPrompt { problems, .. } => {
-            return mistaken(StatusCode::UNPROCESSABLE_ENTITY, "INVALID_PROMPT", problems);
+            return invalid_prompt(problems);
         }
         Rejection::Composition { .. } => (StatusCode::CONFLICT, "COMPOSITION_REFUSED"),
         Rejection::ManagedLabel { .. } => (StatusCode::CONFLICT, "LABEL_MANAGED"),
@@ -123,9 +164,23 @@ pub(super) fn invalid(problems: &[Mistake]) -> Problem {
     mistaken(StatusCode::UNPROCESSABLE_ENTITY, "INVALID_EXPERIMENT", problems)
 }
 
+/// A version with mistakes, or something that is said of a prompt.
+pub(super) fn invalid_prompt(problems: &[Mistake]) -> Problem {
+    mistaken(StatusCode::UNPROCESSABLE_ENTITY, "INVALID_PROMPT", problems)
+}
+
 /// A body that is JSON but not what is asked for here.
 pub(super) fn invalid_body(problems: &[Mistake]) -> Problem {
     mistaken(StatusCode::UNPROCESSABLE_ENTITY, "INVALID_BODY", problems)
+}
+
+/// A change that has to say why.
+pub(super) fn reason_required() -> Problem {
+    Problem::new(
+        StatusCode::UNPROCESSABLE_ENTITY,
+        "REASON_REQUIRED",
+        "say why, as {\"reason\":\"…\"}: it is kept in the audit log",
+    )
 }
 
 /// Query parameters that are wrong, each named.

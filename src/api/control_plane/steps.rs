@@ -12,6 +12,7 @@ use super::{
 };
 use crate::{
     api::problem::Problem,
+    definitions::registration::LONGEST_REASON,
     domain::{
         command::Command,
         experiment::{Conclusion, FreezeCause, HoldCause, State as LifeState},
@@ -28,9 +29,6 @@ use hyper::StatusCode;
 use serde::Serialize;
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
-
-/// The most characters of a reason.
-const LONGEST_REASON: usize = 1000;
 
 /// What a step did.
 #[derive(Serialize, ToSchema)]
@@ -272,11 +270,7 @@ impl Said {
             return Err(refusal::invalid_body(&mistakes));
         }
         if needed == Reason::Required && reason.is_empty() {
-            return Err(Problem::new(
-                StatusCode::UNPROCESSABLE_ENTITY,
-                "REASON_REQUIRED",
-                "say why, as {\"reason\":\"…\"}: it is kept in the audit log",
-            ));
+            return Err(refusal::reason_required());
         }
         Ok(Self { reason, revision })
     }

@@ -9,6 +9,7 @@ mod rollback;
 pub use deploy::deployability;
 pub(super) use deploy::{Asked, deploy, gate_problems};
 pub(super) use evidence::{evaluate, review};
+pub use labels::is_environment;
 pub(super) use labels::{label, tag};
 pub(super) use register::register;
 pub use register::registered;
@@ -37,7 +38,11 @@ pub(super) fn existing_prompt<'c>(
         .ok_or_else(|| Rejection::UnknownPrompt(name.clone()))
 }
 
-pub(super) fn find_version(
+/// The version of a prompt with this number or semver.
+///
+/// # Errors
+/// [`Rejection`] when there is no such prompt, or no such version; then it names those there are.
+pub fn find_version(
     catalog: &Catalog,
     name: &PromptName,
     reference: &VersionRef,

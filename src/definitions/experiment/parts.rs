@@ -26,9 +26,6 @@ const BREACH_ACTIONS: [(&str, OnBreach); 3] = [
 ];
 const COMPLETIONS: [(&str, OnComplete); 2] = [("promote", OnComplete::Promote), ("hold", OnComplete::Hold)];
 
-/// Longer text is no version, and would only make a long message.
-const LONGEST_VERSION: usize = 256;
-
 /// A count of outcomes that no stage will ever reach; larger ones are a slip.
 const MOST_OUTCOMES: u64 = 1_000_000_000_000;
 
@@ -68,7 +65,7 @@ pub(super) fn variants(field: &Field<'_>) -> Option<Vec<Variant>> {
                 "version",
                 "a prompt version, by semver such as \"1.1.0\" or by number",
             )
-            .and_then(|field| version(&field));
+            .and_then(|field| field.version());
         let weight = table
             .required("weight", "a number greater than 0")
             .and_then(|field| field.number());
@@ -273,26 +270,6 @@ fn segment_values(field: &Field<'_>) -> Vec<String> {
             .unwrap_or_else(|| format!("unreadable {index}")),
     };
     items.iter().enumerate().map(value).collect()
-}
-
-/// A prompt version: `"1.1.0"`, or `2`.
-fn version(field: &Field<'_>) -> Option<VersionRef> {
-    let number = match field.content() {
-        Content::Whole(number) => u32::try_from(*number).unwrap_or(0),
-        Content::Text(text) if text.len() <= LONGEST_VERSION => match text.parse() {
-            Ok(VersionRef::Number(number)) => number.0,
-            Ok(semver) => return Some(semver),
-            Err(problem) => {
-                field.wrong(problem);
-                return None;
-            }
-        },
-        _ => return field.expected("a semver such as \"1.1.0\" or a version number such as 2"),
-    };
-    if number == 0 {
-        return field.expected("a version number from 1 to 4294967295");
-    }
-    Some(VersionRef::Number(VersionNumber(number)))
 }
 
 /// A list of tables; one entry for each, readable or not.

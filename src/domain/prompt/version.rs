@@ -62,6 +62,9 @@ pub enum Source {
         /// The file's path in the repository.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         path: Option<String>,
+        /// When it was committed.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        at: Option<Timestamp>,
     },
 }
 

@@ -7,9 +7,18 @@ use crate::{
         check,
         event::Event,
         id::{LabelName, PromptName},
-        prompt::{ENVIRONMENTS, LATEST, VersionRef},
+        prompt::{ENVIRONMENTS, LATEST, Prompt, VersionRef},
     },
 };
+
+/// Whether a label is an environment of a prompt, which only deployments move: one that is there without anybody saying
+/// so, one that has a gate, or one that something of the prompt is deployed to.
+#[must_use]
+pub fn is_environment(catalog: &Catalog, prompt: Option<&Prompt>, label: &str) -> bool {
+    ENVIRONMENTS.contains(&label)
+        || catalog.gates.contains_key(label)
+        || prompt.is_some_and(|prompt| prompt.deployed.contains_key(label))
+}
 
 pub(in super::super) fn label(
     catalog: &Catalog,
@@ -22,10 +31,7 @@ pub(in super::super) fn label(
     if word == LATEST {
         return Err(Rejection::ManagedLabel { prompt: name.clone() });
     }
-    let is_environment = ENVIRONMENTS.contains(&word)
-        || prompt.deployed.contains_key(word)
-        || catalog.gates.contains_key(word);
-    if is_environment {
+    if is_environment(catalog, Some(prompt), word) {
         return Err(Rejection::ProtectedLabel {
             prompt: name.clone(),
             label: label.clone(),

@@ -4,29 +4,43 @@
 //! segments: so before anything is routed, the name becomes one segment. Where a name could also be the beginning of a
 //! call, it is the call: whoever means the name writes its slashes as `%2F`.
 
+use super::super::unreadable_address;
 use crate::{
     api::problem::Problem,
-    control_plane::View,
-    domain::{id::PromptName, prompt::Prompt},
+    control_plane::{SubmitError, View, decide::find_version},
+    domain::{
+        id::PromptName,
+        prompt::{Prompt, PromptVersion, VersionRef},
+    },
 };
-use axum::http::{Uri, uri::PathAndQuery};
+use axum::{
+    extract::{Path, rejection::PathRejection},
+    http::{Uri, uri::PathAndQuery},
+};
 use hyper::StatusCode;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use std::sync::Arc;
 
 /// What every address here begins with.
 const BASE: &str = "/api/v1/prompts/";
 /// The name in the address of a route.
 const NAME: &str = "{name}";
+/// What is written with percent signs in a segment: all but RFC 3986's unreserved characters.
+const OUTSIDE_SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~');
 /// The most of a name from an address that is repeated in an answer.
 const LONGEST_ECHO: usize = 80;
 
 /// What may follow a name in an address: segments, each a word or `{anything}`. The longest come first.
 #[derive(Debug, Clone)]
-pub(super) struct Tails(Vec<Vec<String>>);
+pub(in super::super) struct Tails(Vec<Vec<String>>);
 
 impl Tails {
     /// Those of the routes on one prompt among these.
-    pub(super) fn of<'a>(routes: impl Iterator<Item = &'a String>) -> Self {
+    pub(in super::super) fn of<'a>(routes: impl Iterator<Item = &'a String>) -> Self {
         let tail = |route: &'a String| {
             let tail = route.strip_prefix(BASE)?.strip_prefix(NAME)?.strip_prefix('/')?;
             Some(tail.split('/').map(str::to_owned).collect())
@@ -37,7 +51,7 @@ impl Tails {
     }
 
     /// The address with the name as one segment; none where it is one already, or where no prompt is named.
-    pub(super) fn one_segment(&self, uri: &Uri) -> Option<Uri> {
+    pub(in super::super) fn one_segment(&self, uri: &Uri) -> Option<Uri> {
         let segments: Vec<&str> = uri.path().strip_prefix(BASE)?.split('/').collect();
         let fits = |tail: &&Vec<String>| {
             let matched = segments.iter().rev().zip(tail.iter().rev());
@@ -66,8 +80,13 @@ impl Tails {
     }
 }
 
+/// The address of a prompt, its name as one segment.
+pub(super) fn address(name: &PromptName) -> String {
+    format!("{BASE}{}", utf8_percent_encode(name.as_str(), OUTSIDE_SEGMENT))
+}
+
 /// The prompt with this name.
-pub(super) fn existing(view: &View, name: &str) -> Result<Arc<Prompt>, Problem> {
+pub(in super::super) fn existing(view: &View, name: &str) -> Result<Arc<Prompt>, Problem> {
     let known = PromptName::new(name).ok();
     let found = known.and_then(|known| view.catalog.prompts.get(&known));
     found.cloned().ok_or_else(|| {
@@ -75,6 +94,25 @@ pub(super) fn existing(view: &View, name: &str) -> Result<Arc<Prompt>, Problem> 
         let detail = format!("prompt `{name}` does not exist");
         Problem::new(StatusCode::NOT_FOUND, "PROMPT_NOT_FOUND", detail)
     })
+}
+
+/// A name and a version in an address, percent-decoded.
+pub(super) type VersionAddress = Result<Path<(String, String)>, PathRejection>;
+
+/// The prompt and the version in an address. What can be no version names none.
+pub(super) fn existing_version(
+    view: &View,
+    address: VersionAddress,
+) -> Result<(Arc<Prompt>, Arc<PromptVersion>), Problem> {
+    let Path((name, version)) = address.map_err(unreadable_address)?;
+    let prompt = existing(view, &name)?;
+    let reference: VersionRef = version.parse().map_err(|_| {
+        let version: String = version.chars().take(LONGEST_ECHO).collect();
+        let detail = format!("`{version}` is neither a semver such as 1.1.0 nor a version number such as 2");
+        Problem::new(StatusCode::NOT_FOUND, "VERSION_NOT_FOUND", detail)
+    })?;
+    let version = find_version(&view.catalog, &prompt.name, &reference);
+    Ok((prompt, version.map_err(SubmitError::from)?))
 }
 
 #[cfg(test)]
