@@ -1,5 +1,6 @@
-//! `serin prompt`: how the versions of a prompt do.
+//! `serin prompt`: how the versions of a prompt do, and what was remarkable about their answers.
 
+mod examples;
 mod performance;
 
 use super::{
@@ -14,6 +15,8 @@ use anyhow::Result;
 pub(super) enum PromptCommand {
     /// What each version did in a window of time, whether it moved, and what follows
     Performance(Performance),
+    /// Outcomes that were tagged, one JSON object a line, for a regression suite
+    Examples(examples::Examples),
 }
 
 #[derive(Debug, clap::Args)]
@@ -37,6 +40,7 @@ pub(super) struct Performance {
 pub(super) fn run(command: &PromptCommand, global: &Global) -> Result<()> {
     match command {
         PromptCommand::Performance(asked) => view(global, &asked.at, &asked.path(), performance::shown),
+        PromptCommand::Examples(asked) => examples::run(asked, global),
     }
 }
 
@@ -67,8 +71,10 @@ mod tests {
     fn the_address_takes_any_name() {
         let path = |arguments: &[&str]| {
             let arguments = ["prompt", "performance"].iter().chain(arguments);
-            let PromptCommand::Performance(asked) = Arguments::parse_from(arguments).command;
-            asked.path()
+            match Arguments::parse_from(arguments).command {
+                PromptCommand::Performance(asked) => asked.path(),
+                other => panic!("{other:?}"),
+            }
         };
         assert_eq!(
             path(&["support/first reply"]),

@@ -4,7 +4,7 @@
 //! without a role or a description. Method, address, parameters and answers stand with each handler.
 
 use super::{
-    Shared, access::Least, apply, audit, events, experiments, keys, openapi, ops, outlook, performance,
+    Shared, access::Least, apply, audit, events, examples, experiments, keys, openapi, ops, outlook, performance,
     steps, timeseries,
 };
 use crate::domain::token::Role;
@@ -37,6 +37,7 @@ pub(super) fn calls() -> Vec<Call> {
         (OPERATOR, routes!(steps::promote)),
         (EXPERIMENTER, routes!(apply::apply)),
         (VIEWER, routes!(performance::read)),
+        (VIEWER, routes!(examples::read)),
         (EXPERIMENTER, routes!(experiments::create_for_prompt)),
         (ADMIN, routes!(keys::rotate)),
         (VIEWER, routes!(audit::read)),
