@@ -82,6 +82,7 @@ mod tests {
         token::{Token, TokenHash, Tokens},
     };
     use hyper::header::{AUTHORIZATION, HeaderValue};
+    use std::sync::Arc;
 
     fn tokens(roles: &[Role]) -> Tokens {
         let token = |role: &Role| Token {

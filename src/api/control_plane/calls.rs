@@ -4,8 +4,8 @@
 //! without a role or a description. Method, address, parameters and answers stand with each handler.
 
 use super::{
-    Shared, access::Least, apply, audit, events, examples, experiments, keys, openapi, ops, outlook, performance,
-    steps, timeseries,
+    Shared, access::Least, apply, audit, events, examples, experiments, keys, openapi, ops, outlook,
+    performance, steps, timeseries,
 };
 use crate::domain::token::Role;
 use utoipa_axum::{router::UtoipaMethodRouter, routes};

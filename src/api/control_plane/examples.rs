@@ -107,7 +107,9 @@ pub(super) async fn read(
             .iter()
             .filter_map(|(experiment, item)| Some((experiment.as_deref(), serde_json::from_str(item).ok()?)))
             .collect();
-        let linked = read.iter().filter_map(|(experiment, kept)| linked(&prompt, *experiment, kept));
+        let linked = read
+            .iter()
+            .filter_map(|(experiment, kept)| linked(&prompt, *experiment, kept));
         let mut cases: Vec<_> = linked
             .filter(|case| version.is_none_or(|version| version == case.version))
             .collect();

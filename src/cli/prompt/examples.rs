@@ -9,7 +9,7 @@ use crate::cli::{
 use anyhow::Result;
 
 #[derive(Debug, clap::Args)]
-pub(super) struct Examples {
+pub(in crate::cli) struct Examples {
     /// The prompt's name
     name: String,
     /// Only outcomes with this tag
