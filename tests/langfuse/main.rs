@@ -180,3 +180,34 @@ fn the_python_client_signs_in_with_the_name_of_a_token_and_the_token() {
     }
     assert_eq!(refused["direct"]["body"]["error"], "UnauthorizedError");
 }
+
+#[test]
+fn the_javascript_client_gets_the_same() {
+    let server = house().start();
+    let url = format!("http://{}", server.data);
+    let found = asked(Path::new("node"), "fetch.mjs", &[&url]);
+    for (member, version, prompt) in [
+        ("default", 1, "Hello, {{name}}."),
+        ("by_version", 1, "Hello, {{name}}."),
+        ("by_label", 2, "Hi, {{name}}!"),
+    ] {
+        let found = &found[member];
+        assert_eq!(
+            (&found["version"], &found["prompt"]),
+            (&json!(version), &json!(prompt))
+        );
+        assert_eq!(
+            (&found["tags"], &found["config"]),
+            (&json!(["hello"]), &json!({"model": "m"}))
+        );
+    }
+    assert_eq!(found["compiled"], "Hello, Ada.");
+    let contents = found["chat_compiled"].as_array().unwrap().iter();
+    let contents: Vec<&str> = contents
+        .map(|message| message["content"].as_str().unwrap())
+        .collect();
+    assert_eq!(contents, ["Be kind.", "Hi!", "Answer."]);
+    assert_eq!(found["fallback"]["isFallback"], true);
+    let missing = found["missing"].as_str().unwrap();
+    assert!(missing.contains("Prompt not found: 'missing'"), "{missing}");
+}
