@@ -85,6 +85,7 @@ fn entries() -> Vec<Recorded> {
             actor: "ci".into(),
             reason: "a clearer answer".into(),
             event,
+            idempotency: None,
         });
     };
     for version in 1..=VERSIONS {

@@ -10,9 +10,11 @@ mod tokens;
 
 use crate::{
     api::{
-        control_plane::{self, Access, ControlState},
+        access::Access,
+        control_plane::{self, ControlState},
         data_plane::DataPlane,
         metrics::Metrics,
+        prompt_fetch::PromptFetch,
         server::{self, Limits, ServerStats},
     },
     clock::Clock,
@@ -166,6 +168,8 @@ fn start_all(settings: Settings, file: Option<PathBuf>) -> Result<Running, Start
     metrics.show_server(Arc::clone(&stats), settings.data_plane.max_connections);
     plane.subscribe(metrics.subscriber());
     let limits = limits(&settings);
+    let auth = &settings.auth;
+    let access = Arc::new(Access::new(auth.tokens.clone(), auth.open_metrics));
     let handler = DataPlane::new(
         Arc::clone(&table),
         collector.clone(),
@@ -173,6 +177,7 @@ fn start_all(settings: Settings, file: Option<PathBuf>) -> Result<Running, Start
         settings.data_plane.max_body_bytes,
         settings.data_plane.request_timeout,
         metrics.responses(),
+        PromptFetch::new(Arc::clone(&access), clock.clone()),
     );
     let data = spawn("serin-data", move || {
         data_runtime.block_on(server::serve(
@@ -192,8 +197,6 @@ fn start_all(settings: Settings, file: Option<PathBuf>) -> Result<Running, Start
         Arc::clone(&assess_reporting),
     ));
     let aa = Arc::new(Aa::new(settings.continuous_aa.clone()));
-    let auth = &settings.auth;
-    let access = Arc::new(Access::new(auth.tokens.clone(), auth.open_metrics));
     let followed = file.map(|file| (file, Arc::clone(&access), metrics.auth_reloads()));
     let state = ControlState {
         plane: Arc::clone(&plane),

@@ -1,9 +1,10 @@
-//! What gateways call: decide, report outcomes, health. Reads one table and leaves records; no store on the way of a
+//! What gateways call: decide, report outcomes, fetch prompts, health. Reads one table and leaves records; no store on the way of a
 //! decision.
 
 use super::{
     metrics::ResponseCounts,
     problem::Problem,
+    prompt_fetch::{self, PromptFetch},
     server::{Body, Handler, read_body},
     wire::{self, DecideRequest, MOST_PROMPTS, OutcomesAnswer, RejectedItem},
 };
@@ -55,11 +56,13 @@ struct Parts {
     body_bytes: usize,
     body_time: Duration,
     responses: ResponseCounts,
+    prompts: PromptFetch,
 }
 
 impl DataPlane {
     /// From what it reads (the table) and where it leaves records (the collector). `body_bytes` caps bodies of
-    /// outcomes, `body_time` is the longest a body may take; `responses` counts answers by status.
+    /// outcomes, `body_time` is the longest a body may take; `responses` counts answers by status, and `prompts`
+    /// answers whoever fetches prompts themselves.
     #[must_use]
     pub fn new(
         table: Arc<LiveTable>,
@@ -68,6 +71,7 @@ impl DataPlane {
         body_bytes: usize,
         body_time: Duration,
         responses: ResponseCounts,
+        prompts: PromptFetch,
     ) -> Self {
         Self(Arc::new(Parts {
             table,
@@ -76,6 +80,7 @@ impl DataPlane {
             body_bytes,
             body_time,
             responses,
+            prompts,
         }))
     }
 }
@@ -102,6 +107,9 @@ impl Handler for DataPlane {
                     let receipt = receipt.and_then(|receipt| receipt.to_str().ok());
                     readable(&request)
                         .and_then(|()| parts.decide_asked(prompt, request.uri().query(), receipt))
+                }
+                None if path.starts_with(prompt_fetch::ROOT) => {
+                    Ok(parts.prompts.answer(&parts.table.load(), &request))
                 }
                 None => Err(Problem::new(
                     StatusCode::NOT_FOUND,

@@ -2,7 +2,7 @@
 
 use crate::{
     api::{
-        control_plane::Access,
+        access::Access,
         metrics::{ReloadMetrics, ReloadResult},
     },
     definitions::watch::Watcher,

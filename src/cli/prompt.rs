@@ -1,5 +1,6 @@
-//! `serin prompt`: how the versions of a prompt do, and those of a git history.
+//! `serin prompt`: how the versions of a prompt do, what was remarkable about their answers, and those of a git history.
 
+mod examples;
 mod import_git;
 mod performance;
 
@@ -16,6 +17,8 @@ pub(super) enum PromptCommand {
     /// What each version did in a window of time, whether it moved, and what follows
     Performance(Performance),
     ImportGit(import_git::ImportGit),
+    /// Outcomes that were tagged, one JSON object a line, for a regression suite
+    Examples(examples::Examples),
 }
 
 #[derive(Debug, clap::Args)]
@@ -40,6 +43,7 @@ pub(super) fn run(command: &PromptCommand, global: &Global) -> Result<()> {
     match command {
         PromptCommand::Performance(asked) => view(global, &asked.at, &asked.path(), performance::shown),
         PromptCommand::ImportGit(asked) => import_git::run(asked, global),
+        PromptCommand::Examples(asked) => examples::run(asked, global),
     }
 }
 

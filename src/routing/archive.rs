@@ -106,6 +106,12 @@ impl PromptArchive {
         Some((&archived.version, resolved))
     }
 
+    /// The number of the version that a label names.
+    #[must_use]
+    pub fn label(&self, label: &str) -> Option<VersionNumber> {
+        self.labels.get(label).map(|labelled| labelled.version)
+    }
+
     /// Every label, in order of their names, and the version it names.
     pub fn labels(&self) -> impl Iterator<Item = (&str, VersionNumber)> {
         self.labels

@@ -286,7 +286,9 @@ impl Day {
             (_, Some(freeze)) => match freeze.cause {
                 FreezeCause::Blind { .. } => End::FrozenBlind,
                 FreezeCause::Deadline { .. } => End::FrozenAtDeadline,
-                FreezeCause::Guardrail(_) | FreezeCause::Manual | FreezeCause::RolledBack { .. } => End::FrozenByGuardrail,
+                FreezeCause::Guardrail(_) | FreezeCause::Manual | FreezeCause::RolledBack { .. } => {
+                    End::FrozenByGuardrail
+                }
             },
         };
         let ended = !experiment.state.splits();

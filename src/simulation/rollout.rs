@@ -9,9 +9,7 @@ use super::{
     study::Study,
     tally::{Bound, Label, Row, Unit},
 };
-use crate::{
-    domain::guardrail::{ALPHA, MISSING_ALPHA, RULED_OUT_ALPHA},
-};
+use crate::domain::guardrail::{ALPHA, MISSING_ALPHA, RULED_OUT_ALPHA};
 
 /// Days of each kind in a full study.
 const DAYS: u64 = 1_000;

@@ -12,6 +12,7 @@ use serin::{
         control_plane::{ControlState, router, serve},
         data_plane::DataPlane,
         metrics::Metrics,
+        prompt_fetch::PromptFetch,
         server::{self, Limits, ServerStats},
     },
     clock::{Clock, ManualClock},
@@ -93,6 +94,7 @@ impl Town {
             1 << 20,
             Duration::from_secs(10),
             metrics.responses(),
+            PromptFetch::new(Arc::default(), shown()),
         );
         let stats = Arc::new(ServerStats::default());
         runtime.spawn(server::serve(

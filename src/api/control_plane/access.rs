@@ -1,28 +1,25 @@
 //! Who may make which call.
 //!
-//! Owns the tokens in force and the check in front of every handler. Which role a call needs is said in the table
-//! of calls and nowhere else. Never keeps, logs or repeats a token. `app` makes an [`Access`] and replaces its tokens
-//! when the settings change; the router puts a gate before each call.
+//! Owns the check in front of every handler. Which role a call needs is said in the table of calls and nowhere else;
+//! whose token it is, [`Access`] says. The router puts a gate before each call.
 
 use super::{Shared, refusal};
 use crate::{
-    api::metrics::Refusal,
-    domain::{
-        Timestamp,
-        token::{Role, TokenError, Tokens},
+    api::{
+        access::{Refused, bearer},
+        metrics::Refusal,
     },
+    domain::{Timestamp, token::Role},
 };
 use axum::{
     extract::{Request, State},
     middleware::Next,
     response::Response,
 };
-use hyper::header::{AUTHORIZATION, HeaderMap};
-use parking_lot::RwLock;
-use std::sync::Arc;
+use hyper::header::HeaderMap;
 
-/// The actor of changes while there are no tokens.
-const NOBODY_IN_PARTICULAR: &str = "api";
+pub use crate::api::access::Access;
+pub(super) use crate::api::access::Caller;
 
 /// What a call asks of its caller at least.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,140 +32,28 @@ pub(super) enum Least {
     Role(Role),
 }
 
-/// Who makes a call; in the request's extensions behind the gate.
-#[derive(Debug, Clone)]
-pub(super) struct Caller {
-    /// The actor of what is done.
-    pub(super) actor: Arc<str>,
-    /// What it may do; everything while there are no tokens.
-    pub(super) role: Role,
-}
-
-/// Who may use the control plane now; share it with an [`Arc`].
-#[derive(Debug)]
-pub struct Access(RwLock<Arc<Rules>>);
-
-#[derive(Debug)]
-struct Rules {
-    /// None: there never was a token, so everyone may do everything.
-    tokens: Option<Tokens>,
-    open_metrics: bool,
-}
-
-impl Default for Access {
-    /// Open to everyone.
-    fn default() -> Self {
-        Self::new(Tokens::default(), true)
-    }
-}
-
-impl Access {
-    /// Without tokens everyone may do everything; with them, only their holders.
-    #[must_use]
-    pub fn new(tokens: Tokens, open_metrics: bool) -> Self {
-        Self(RwLock::new(Arc::new(Rules {
-            tokens: (!tokens.is_empty()).then_some(tokens),
-            open_metrics,
-        })))
-    }
-
-    /// Other tokens from now on; true when something changed. What was closed stays closed: whoever takes the last
-    /// token back does not mean that from now on nobody needs one. Only a restart opens it.
-    pub fn replace(&self, tokens: Tokens, open_metrics: bool) -> bool {
-        let mut rules = self.0.write();
-        let open = rules.tokens.is_none() && tokens.is_empty();
-        let tokens = (!open).then_some(tokens);
-        let changed = rules.tokens != tokens || rules.open_metrics != open_metrics;
-        *rules = Arc::new(Rules { tokens, open_metrics });
-        changed
-    }
-
-    /// Whether nobody needs a token.
-    #[must_use]
-    pub fn is_open(&self) -> bool {
-        self.0.read().tokens.is_none()
-    }
-
-    fn admit(&self, least: Least, headers: &HeaderMap, now: Timestamp) -> Result<Caller, Refused> {
-        let rules = Arc::clone(&*self.0.read());
-        let nobody = || Caller {
-            actor: Arc::from(NOBODY_IN_PARTICULAR),
-            role: Role::Admin,
-        };
-        let needed = match least {
-            Least::Nothing => return Ok(nobody()),
-            Least::Scrape if rules.open_metrics => return Ok(nobody()),
-            Least::Scrape => Role::Viewer,
-            Least::Role(role) => role,
-        };
-        let Some(tokens) = &rules.tokens else {
-            return Ok(nobody());
-        };
-        let token = presented(headers)?;
-        let holder = tokens.holder(token, now).map_err(|error| match error {
-            TokenError::Unknown => Refused::Unknown,
-            TokenError::Expired(at) => Refused::Expired(at),
-        })?;
-        if holder.role < needed {
-            return Err(Refused::TooLow {
-                name: Arc::from(holder.name.as_str()),
-                role: holder.role,
-                needed,
-            });
-        }
-        Ok(Caller {
-            actor: Arc::from(holder.name.as_str()),
-            role: holder.role,
-        })
-    }
-}
-
-/// Why a call is not made.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Refused {
-    /// There is no token.
-    Missing,
-    /// There is something else where a token should be.
-    Unreadable,
-    Unknown,
-    Expired(Timestamp),
-    TooLow {
-        name: Arc<str>,
-        role: Role,
-        needed: Role,
-    },
-}
-
-impl Refused {
-    fn counted_as(&self) -> Refusal {
-        match self {
-            Self::Missing => Refusal::Missing,
-            Self::Unreadable | Self::Unknown => Refusal::Unknown,
-            Self::Expired(_) => Refusal::Expired,
-            Self::TooLow { .. } => Refusal::Forbidden,
-        }
-    }
-}
-
-/// The token in the `Authorization` header.
-fn presented(headers: &HeaderMap) -> Result<&[u8], Refused> {
-    let mut values = headers.get_all(AUTHORIZATION).iter();
-    let value = match (values.next(), values.next()) {
-        (None, _) => return Err(Refused::Missing),
-        (Some(value), None) => value.as_bytes(),
-        (Some(_), Some(_)) => return Err(Refused::Unreadable),
+fn admit(access: &Access, least: Least, headers: &HeaderMap, now: Timestamp) -> Result<Caller, Refused> {
+    let needed = match least {
+        Least::Nothing => return Ok(Caller::nobody_in_particular()),
+        Least::Scrape if access.metrics_are_open() => return Ok(Caller::nobody_in_particular()),
+        Least::Scrape => Role::Viewer,
+        Least::Role(role) => role,
     };
-    let space = value.iter().position(|byte| *byte == b' ');
-    let (scheme, token) = value.split_at(space.unwrap_or(value.len()));
-    let token = token.trim_ascii();
-    if scheme.eq_ignore_ascii_case(b"bearer") && !token.is_empty() {
-        Ok(token)
-    } else {
-        Err(Refused::Unreadable)
+    let token = bearer(headers);
+    let presented = token.as_ref().map(std::slice::from_ref).map_err(Clone::clone);
+    access.admit(needed, presented, now)
+}
+
+fn counted_as(refused: &Refused) -> Refusal {
+    match refused {
+        Refused::Missing => Refusal::Missing,
+        Refused::Unreadable | Refused::Unknown => Refusal::Unknown,
+        Refused::Expired(_) => Refusal::Expired,
+        Refused::TooLow { .. } => Refusal::Forbidden,
     }
 }
 
-/// What stands before a call.
+/// What stands before a call. Behind it the request's extensions have the [`Caller`].
 #[derive(Clone)]
 pub(super) struct Gate {
     pub(super) shared: Shared,
@@ -177,16 +62,13 @@ pub(super) struct Gate {
 
 pub(super) async fn gate(State(gate): State<Gate>, mut request: Request, next: Next) -> Response {
     let state = &gate.shared.state;
-    match state
-        .access
-        .admit(gate.least, request.headers(), state.clock.now())
-    {
+    match admit(&state.access, gate.least, request.headers(), state.clock.now()) {
         Ok(caller) => {
             request.extensions_mut().insert(caller);
             next.run(request).await
         }
         Err(refused) => {
-            state.metrics.refused(refused.counted_as());
+            state.metrics.refused(counted_as(&refused));
             refusal::not_admitted(&refused)
         }
     }
@@ -197,9 +79,10 @@ mod tests {
     use super::*;
     use crate::domain::{
         id::TokenName,
-        token::{Token, TokenHash},
+        token::{Token, TokenHash, Tokens},
     };
-    use hyper::header::HeaderValue;
+    use hyper::header::{AUTHORIZATION, HeaderValue};
+    use std::sync::Arc;
 
     fn tokens(roles: &[Role]) -> Tokens {
         let token = |role: &Role| Token {
@@ -216,7 +99,7 @@ mod tests {
         for value in authorization {
             headers.append(AUTHORIZATION, HeaderValue::from_str(value).unwrap());
         }
-        let caller = access.admit(least, &headers, Timestamp::UNIX_EPOCH)?;
+        let caller = admit(access, least, &headers, Timestamp::UNIX_EPOCH)?;
         Ok(caller.actor.to_string())
     }
 

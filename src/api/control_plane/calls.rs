@@ -6,7 +6,7 @@
 use super::{
     Shared,
     access::Least,
-    apply, audit, events, experiments, keys, openapi, ops, outlook, performance,
+    apply, audit, events, examples, experiments, keys, openapi, ops, outlook, performance,
     prompts::{deploy, diff, evidence, history, labels, read, register, render},
     steps, timeseries,
 };
@@ -54,6 +54,7 @@ pub(super) fn calls() -> Vec<Call> {
         (EXPERIMENTER, routes!(labels::label)),
         (EXPERIMENTER, routes!(labels::tag)),
         (VIEWER, routes!(performance::read)),
+        (VIEWER, routes!(examples::read)),
         (EXPERIMENTER, routes!(experiments::create_for_prompt)),
         (ADMIN, routes!(keys::rotate)),
         (VIEWER, routes!(audit::read)),

@@ -15,6 +15,7 @@ mod body;
 mod calls;
 mod change;
 mod events;
+mod examples;
 mod experiments;
 mod guard;
 mod keys;

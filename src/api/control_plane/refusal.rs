@@ -1,8 +1,7 @@
 //! From a refusal to a status: the one place where this API decides which.
 
-use super::access::Refused;
 use crate::{
-    api::problem::Problem,
+    api::{access::Refused, problem::Problem},
     collector,
     control_plane::{RefusedCommand, SubmitAllError, SubmitError, decide::Rejection},
     definitions::mistake::Mistakes,
