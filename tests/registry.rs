@@ -70,6 +70,7 @@ impl Registry {
                 actor: origin.actor,
                 reason: origin.reason,
                 event,
+                idempotency: None,
             };
             self.catalog.apply(&entry);
             self.log.push(entry);
@@ -266,7 +267,8 @@ fn metadata_stays_with_the_version_and_tags_with_the_name() {
         version.source,
         Some(Source::Git {
             commit: "0123abcd".into(),
-            path: None
+            path: None,
+            at: None,
         })
     );
     assert_eq!(registry.prompt("p").category(), Some("support"));
