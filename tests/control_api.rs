@@ -960,6 +960,48 @@ async fn a_store_that_is_down_is_said_so() {
 }
 
 #[tokio::test]
+async fn a_rollback_holds_while_the_store_is_down() {
+    let log = Switchable::default();
+    let api = Running::on(log.clone()).await;
+    let deployed = api
+        .post("/api/v1/prompts/p/deploy", &json!({"version": "1.1.0"}))
+        .await;
+    assert_eq!(deployed.status, 200, "{deployed:?}");
+    assert_eq!(api.post("/api/v1/experiments", &design("e")).await.status, 201);
+    assert_eq!(api.step("e", "start", "").await.status, 200);
+    let revision = api.plane.view().catalog.revision.0;
+    log.fail(Some(StoreError::Unavailable("locked".into())));
+    let back = json!({"reason": "complaints"});
+    api.post("/api/v1/prompts/p/deploy", &json!({"version": 1}))
+        .await
+        .refused(503, "STORE_UNAVAILABLE");
+    let held = api.post("/api/v1/prompts/p/rollback", &back).await;
+    assert_eq!(held.status, 202, "{held:?}");
+    let held = held.json();
+    assert_eq!(
+        (
+            &held["semver"],
+            &held["previous"],
+            &held["frozen"],
+            &held["revision"]
+        ),
+        (&json!("1.0.0"), &json!(2), &json!(["e"]), &json!(revision))
+    );
+    let running = api.get("/api/v1/prompts/p/deployments").await.json();
+    assert_eq!(running["running"]["rollback"], true);
+    log.fail(None);
+    api.plane.retry_unrecorded();
+    assert_eq!(api.plane.view().unrecorded, 0);
+    api.post("/api/v1/prompts/p/rollback", &back)
+        .await
+        .refused(409, "NO_PREVIOUS_VERSION");
+    // What it is back to is there already, so that going there again is nothing to wait for.
+    let there = json!({"reason": "again", "target_version": "1.0.0"});
+    let there = api.post("/api/v1/prompts/p/rollback", &there).await;
+    assert_eq!((there.status, &there.json()["frozen"]), (200, &json!([])));
+}
+
+#[tokio::test]
 async fn it_is_alive_and_ready() {
     let api = Running::start().await;
     assert_eq!(api.get("/healthz").await.json(), json!({"status": "ok"}));

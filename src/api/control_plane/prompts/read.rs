@@ -2,9 +2,10 @@
 
 use super::{
     super::{Segment, Shared, blocking, json, refusal::bad_query, segment},
+    detail::PromptDetail,
     existing,
     selection::Wanted,
-    view::{DriftView, PromptDetail, VersionName, deployed},
+    view::{DriftView, VersionName, deployed},
 };
 use crate::{
     api::problem::Problem,
