@@ -19,8 +19,8 @@ use std::{fmt::Write as _, num::NonZeroUsize};
 /// Run seeded traffic through the real code and count its errors
 ///
 /// Users that do not exist are assigned, counted, compared and guarded by the code that serves real ones, many times
-/// over; then it is known how often the results are wrong. A few minutes with all studies; the same seed gives the same
-/// figures on any number of processors. Exit code 1 when a figure misses its bound.
+/// over; then it is known how often the results are wrong. A quarter of an hour or more with all studies, most of it for
+/// `rollout`; the same seed gives the same figures on any number of processors. Exit code 1 when a figure misses its bound.
 #[derive(Debug, clap::Args)]
 pub(super) struct Simulate {
     /// Only these studies [default: all]

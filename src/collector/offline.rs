@@ -2,7 +2,7 @@
 //!
 //! Owns the same fold as the writer thread and hands it the same bytes, so that what is measured here is what a server
 //! does. Refuses no outcome and finds no duplicate: the caller makes the traffic and knows what is in it. Remembers nothing
-//! when it is dropped, unless it was asked to keep what a server has on its disk ([`kept`](self::kept)). Reads no clock.
+//! when it is dropped, unless it was asked to keep what a server has on its disk (`kept`). Reads no clock.
 //! Called by simulations and tests.
 
 mod kept;

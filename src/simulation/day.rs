@@ -24,7 +24,7 @@ pub(super) const PER_SECOND: usize = 10;
 /// The model in words, for whoever reads a table of figures.
 pub(super) const MODEL: &str = "10 requests a second, half of them of newcomers and half of one of the last 1,000 users; \
     2 % bad (intra-user correlation 1/6), reported 1 to 5 s later; stages of 1 % for 15 m, 5 % for 1 h, 10 % for 2 h, 25 % for \
-    4 h, 50 % for 8 h, with a deadline of 10 h each";
+    4 h, 50 % for 8 h, with a deadline of 9 h each";
 /// The share of bad outcomes of a version that is all right.
 const BASE: RateModel = RateModel {
     mean: 0.02,
@@ -35,11 +35,12 @@ const AROUND: usize = 1_000;
 /// Outcomes come after 1 to this many seconds.
 const LONGEST_DELAY: usize = 5;
 /// Seconds between two looks of the rollout; the guardrails look whenever a bad outcome came.
-const LOOK_EVERY: u64 = 5;
+const LOOK_EVERY: u64 = 10;
 /// After so many seconds the day is over.
 const DAY: u64 = 86_400;
-/// Pieces of the counts that are stored in a second, where a restart is to come.
-const STORED_PER_SECOND: usize = 2;
+/// Where a restart is to come, fewer pieces of the counts than this are stored in a second, now none and now many: so that it
+/// finds all of them stored and the journal trimmed, or old pieces and much to replay.
+const MOST_STORED: u64 = 13;
 
 /// What becomes of outcomes on their way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -145,7 +146,7 @@ pub(super) fn day(
     mut operation: Operation,
 ) -> Result<Story, SimulationError> {
     let mut world = World::canary(&json!({
-        "on_complete": "promote", "deadline": "10h", "stages": [
+        "on_complete": "promote", "deadline": "9h", "stages": [
             {"share": 0.01, "for": "15m"}, {"share": 0.05, "for": "1h"}, {"share": 0.1, "for": "2h"},
             {"share": 0.25, "for": "4h"}, {"share": 0.5, "for": "8h"},
         ],
@@ -181,7 +182,7 @@ pub(super) fn day(
             day.world.roll(second / LOOK_EVERY, down, replicas)?;
         }
         if keeps {
-            day.world.checkpoint(STORED_PER_SECOND);
+            day.world.checkpoint((second % MOST_STORED) as usize);
         }
         if operation.restarts.contains(&second) {
             day.world = day.world.restarted()?;

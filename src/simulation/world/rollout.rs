@@ -23,8 +23,9 @@ use std::{sync::Arc, time::Duration};
 
 /// More entries than any simulated log has.
 const WHOLE_LOG: usize = 1 << 20;
-/// Every so many looks one is whole, whether or not a cheap one finds something to do.
-const WHOLE_LOOKS: u64 = 60;
+/// Every so many looks one is whole, whether or not a cheap one finds something to do. A server takes more of them; they are
+/// most of what a day costs.
+const WHOLE_LOOKS: u64 = 90;
 /// Every so many looks one is whole when the stage could pass.
 const PASS_LOOKS: u64 = 3;
 
