@@ -129,7 +129,7 @@ fn what_is_not_there_is_told_in_json() {
     let posted = server.data().post(BASE, &json!({"name": "x", "prompt": "y"}));
     check_refused(&posted, 405, "MethodNotAllowedError");
     assert_eq!(posted.headers["allow"], "GET, HEAD");
-    let counted = server.metric("serin_http_responses_total{status=\"404\"}");
+    let counted = server.metric("serin_http_requests_total{code=\"404\"}");
     assert_eq!(counted, Some(7.0), "counted like every other answer");
 }
 

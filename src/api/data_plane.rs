@@ -109,7 +109,8 @@ impl Handler for DataPlane {
                         .and_then(|()| parts.decide_asked(prompt, request.uri().query(), receipt))
                 }
                 None if path.starts_with(prompt_fetch::ROOT) => {
-                    Ok(parts.prompts.answer(&parts.table.load(), &request))
+                    let (head, _) = request.into_parts();
+                    Ok(parts.prompts.answer(&parts.table, &head).await)
                 }
                 None => Err(Problem::new(
                     StatusCode::NOT_FOUND,

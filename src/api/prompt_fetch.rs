@@ -14,12 +14,13 @@ use super::{
     access::{Access, Refused},
     server::Body,
 };
-use crate::{clock::Clock, domain::token::Role, routing::table::RoutingTable};
+use crate::{clock::Clock, domain::token::Role, routing::live::LiveTable};
 use bytes::Bytes;
 use credentials::Presented;
 use hyper::{
-    Method, Request, Response, StatusCode,
+    Method, Response, StatusCode,
     header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, WWW_AUTHENTICATE},
+    http::request::Parts,
 };
 use percent_encoding::percent_decode_str;
 use refusal::Refusal;
@@ -50,39 +51,47 @@ impl PromptFetch {
         Self { access, clock }
     }
 
-    /// Answers a request whose address begins with [`ROOT`].
-    pub(super) fn answer<B>(&self, table: &RoutingTable, request: &Request<B>) -> Response<Body> {
-        match self.answered(table, request) {
+    /// Answers a request whose address begins with [`ROOT`]; bodies are not read.
+    pub(super) async fn answer(&self, live: &LiveTable, request: &Parts) -> Response<Body> {
+        match self.answered(live, request).await {
             Ok(body) => respond(StatusCode::OK, body),
             Err(refusal) => refused(&refusal),
         }
     }
 
-    fn answered<B>(&self, table: &RoutingTable, request: &Request<B>) -> Result<Vec<u8>, Refusal> {
-        let path = request.uri().path();
-        let below = path.strip_prefix(ROOT).unwrap_or_default();
+    async fn answered(&self, live: &LiveTable, request: &Parts) -> Result<Vec<u8>, Refusal> {
+        let below = request.uri.path().strip_prefix(ROOT).unwrap_or_default();
         let name = below
             .strip_prefix(PROMPTS)
             .and_then(|rest| rest.strip_prefix('/'));
         if name.is_none() && below != PROMPTS && below != PROJECTS {
             return Err(Refusal::NothingHere);
         }
-        if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        if !matches!(request.method, Method::GET | Method::HEAD) {
             return Err(Refusal::ReadOnly);
         }
-        let presented = Presented::read(request.headers());
+        let presented = Presented::read(&request.headers);
         let tokens = presented.as_ref().map(Presented::possible_tokens);
         let tokens = tokens.as_deref().map_err(|refused| Refused::clone(refused));
         self.access.admit(Role::Viewer, tokens, self.clock.now())?;
-        let query = request.uri().query().unwrap_or_default();
+        let query = request.uri.query().unwrap_or_default();
         match name {
             Some(name) => {
                 let name = percent_decode_str(name).decode_utf8();
                 let name =
                     name.map_err(|_| Refusal::BadRequest("the name in the path is not UTF-8".to_owned()))?;
-                version::fetched(table, &name, &version::Asked::read(query)?)
+                version::fetched(&live.load(), &name, &version::Asked::read(query)?)
             }
-            None if below == PROMPTS => list::listed(table, &list::Asked::read(query)?),
+            None if below == PROMPTS => {
+                let asked = list::Asked::read(query)?;
+                let table = Arc::clone(&live.load());
+                // It looks at every prompt, and no decision should wait for that.
+                let listed = tokio::task::spawn_blocking(move || list::listed(&table, &asked)).await;
+                listed.map_err(|error| {
+                    tracing::error!(%error, "listing prompts failed");
+                    Refusal::Failed
+                })
+            }
             None => Ok(projects()),
         }
     }

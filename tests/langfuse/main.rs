@@ -135,7 +135,7 @@ fn the_python_client_gets_what_is_deployed_labelled_or_numbered() {
         json!(["composed", "greeting", "support/first reply"])
     );
     assert_eq!(
-        (&found["meta"]["total_items"], &found["meta"]["total_pages"]),
+        (&found["meta"]["totalItems"], &found["meta"]["totalPages"]),
         (&json!(3), &json!(2))
     );
     assert_eq!(found["tagged"][0]["name"], "support/first reply");

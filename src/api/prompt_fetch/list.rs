@@ -149,7 +149,7 @@ impl<'a> Listed<'a> {
 }
 
 /// The page as JSON.
-pub(super) fn listed(table: &RoutingTable, asked: &Asked) -> Result<Vec<u8>, Refusal> {
+pub(super) fn listed(table: &RoutingTable, asked: &Asked) -> Vec<u8> {
     let mut found: Vec<&PromptArchive> = match &asked.name {
         Some(name) => table.archive(name).into_iter().collect(),
         None => table.archives().collect(),
@@ -175,7 +175,7 @@ pub(super) fn listed(table: &RoutingTable, asked: &Asked) -> Result<Vec<u8>, Ref
             total_pages: total.div_ceil(asked.limit),
         },
     };
-    Ok(written(&body))
+    written(&body)
 }
 
 /// What stands at these places once all are in order of their names. The others are not put in order: a page of a

@@ -36,6 +36,9 @@ pub(super) enum Refusal {
     /// What is included is gone, or has grown beyond the bounds.
     #[error("{0}")]
     Conflict(#[from] CompositionError),
+    /// A bug.
+    #[error("an internal error, which has been logged")]
+    Failed,
 }
 
 impl Refusal {
@@ -53,10 +56,11 @@ impl Refusal {
             Self::NotAdmitted(_) => "UnauthorizedError",
             Self::Forbidden(_) => "ForbiddenError",
             Self::Conflict(_) => "LangfuseConflictError",
+            Self::Failed => "InternalServerError",
         }
     }
 
-    /// The status of the answer. Never 429 or one from 500 on: clients ask again and again after those.
+    /// The status of the answer. What is missing is never a 429 or one from 500 on: clients repeat those many times.
     pub(super) fn status(&self) -> StatusCode {
         match self {
             Self::BadRequest(_) => StatusCode::BAD_REQUEST,
@@ -65,6 +69,7 @@ impl Refusal {
             Self::NotAdmitted(_) => StatusCode::UNAUTHORIZED,
             Self::Forbidden(_) => StatusCode::FORBIDDEN,
             Self::Conflict(_) => StatusCode::CONFLICT,
+            Self::Failed => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
 }
