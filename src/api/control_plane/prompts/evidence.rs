@@ -188,20 +188,24 @@ pub(in super::super) async fn review(
     let holder = (!shared.state.access.is_open()).then(|| change.actor().to_owned());
     let review = members(required(body, "the review")?, |root| {
         let kind = root.required("kind", "\"product\" or \"technical\"");
+        let kind = kind.and_then(|field| field.choice(&ReviewKind::ALL));
         let verdict = root.required("verdict", "\"approve\" or \"reject\"");
-        let comment = root.optional("comment");
+        let verdict = verdict.and_then(|field| field.choice(&ReviewVerdict::ALL));
+        let comment = root.optional("comment").and_then(|field| field.text());
         let reviewer = match &holder {
-            Some(_) => root.optional("reviewer"),
-            None => root.required("reviewer", "who reviewed it, while no token says so"),
+            Some(holder) => root
+                .optional("reviewer")
+                .map_or(Some(holder.as_str()), |field| field.text()),
+            None => root
+                .required("reviewer", "who reviewed it, while no token says so")
+                .and_then(|field| field.text()),
         };
-        let reviewer = reviewer.map(|field| field.text());
-        let said = Review {
-            kind: kind?.choice(&ReviewKind::ALL)?,
-            verdict: verdict?.choice(&ReviewVerdict::ALL)?,
-            reviewer: reviewer.or(holder.as_deref().map(Some))??.trim().to_owned(),
-            comment: comment.and_then(|field| field.text()).map(str::to_owned),
-        };
-        Some(said)
+        Some(Review {
+            kind: kind?,
+            verdict: verdict?,
+            reviewer: reviewer?.trim().to_owned(),
+            comment: comment.map(str::to_owned),
+        })
     })?;
     if let Some(holder) = holder.filter(|holder| !is_same_person(holder, &review.reviewer)) {
         let detail = format!(
@@ -210,7 +214,11 @@ pub(in super::super) async fn review(
         return Err(Problem::new(StatusCode::FORBIDDEN, "OTHER_REVIEWER", detail));
     }
     blocking(move || {
-        let reason = review.comment.clone().unwrap_or_else(|| "reviewed".to_owned());
+        let did = match review.verdict {
+            ReviewVerdict::Approve => "approved",
+            ReviewVerdict::Reject => "rejected",
+        };
+        let reason = format!("{did} as {}", review.kind);
         let command = Command::ReviewPrompt {
             name: prompt.name.clone(),
             version: VersionRef::Number(version.number),

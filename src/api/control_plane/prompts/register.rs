@@ -233,7 +233,8 @@ fn may_redeploy(
     // What is refused by itself is told by the one that decides.
     match rehearse(catalog, &commands, now) {
         Ok(entries) if entries.iter().any(replaces) => {
-            let detail = "a label of the version is an environment, whose users get another version by it";
+            let detail =
+                "a label of the version is an environment, and what its users get is another text by it";
             Err(forbidden(change.actor(), change.role(), Role::Operator, detail))
         }
         _ => Ok(()),
