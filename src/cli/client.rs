@@ -203,6 +203,8 @@ impl Server {
 pub(super) struct Answer {
     /// As it came.
     raw: Bytes,
+    /// The status, where good ones differ.
+    pub(super) status: StatusCode,
     /// As it reads.
     pub(super) json: Value,
 }
@@ -261,6 +263,15 @@ impl Connection {
         self.read(status, body)
     }
 
+    /// Puts JSON and reads JSON.
+    ///
+    /// # Errors
+    /// As [`Self::get`].
+    pub(super) async fn put(&mut self, path: &str, body: &Value) -> Result<Answer, ClientError> {
+        let (status, body) = self.send(Method::PUT, path, Some(body)).await?;
+        self.read(status, body)
+    }
+
     async fn send(
         &mut self,
         method: Method,
@@ -316,7 +327,11 @@ impl Connection {
             server: self.server.url(),
             status,
         })?;
-        Ok(Answer { raw: body, json })
+        Ok(Answer {
+            raw: body,
+            status,
+            json,
+        })
     }
 
     fn refusal(&self, status: StatusCode, body: &[u8]) -> ClientError {
