@@ -203,6 +203,8 @@ impl Server {
 pub(super) struct Answer {
     /// As it came.
     raw: Bytes,
+    /// The status, where good ones differ.
+    pub(super) status: StatusCode,
     /// As it reads.
     pub(super) json: Value,
 }
@@ -325,7 +327,11 @@ impl Connection {
             server: self.server.url(),
             status,
         })?;
-        Ok(Answer { raw: body, json })
+        Ok(Answer {
+            raw: body,
+            status,
+            json,
+        })
     }
 
     fn refusal(&self, status: StatusCode, body: &[u8]) -> ClientError {

@@ -1,9 +1,9 @@
 //! `serin decide`: which version does this user get, and why?
 
 use super::{
-    Global, client,
+    Global, client, content,
     figures::{list, text},
-    table::{facts, indented, plain},
+    table::{facts, plain},
 };
 use anyhow::Result;
 use serde_json::{Map, Value, json};
@@ -155,33 +155,9 @@ fn reason(answer: &Value) -> String {
     format!("{code}{separator}{cause}: {words}")
 }
 
-/// The content as a person would write it: a text as it is, messages with their roles.
 fn content_of(answer: &Value) -> String {
     let content = &answer["content"];
-    let mut out = String::new();
-    if let Some(config) = content["config"].as_object().filter(|config| !config.is_empty()) {
-        let rows: Vec<(&str, String)> = config
-            .iter()
-            .map(|(key, value)| (key.as_str(), value.to_string()))
-            .collect();
-        let _ = write!(out, "\nconfig\n{}", facts(&rows));
-    }
-    if let Some(body) = content["prompt"].as_str() {
-        let _ = write!(out, "\nprompt\n{}", lines(body));
-    }
-    for message in list(&content["prompt"]) {
-        let (role, body) = match message["name"].as_str() {
-            Some(name) => ("placeholder", name),
-            None => (text(message, "role"), text(message, "content")),
-        };
-        let _ = write!(out, "\n{}\n{}", plain(role), lines(body));
-    }
-    out
-}
-
-fn lines(body: &str) -> String {
-    let clean: Vec<String> = body.lines().map(plain).collect();
-    indented(&clean.join("\n"))
+    content::settings(&content["config"]) + &content::prompt("prompt", &content["prompt"])
 }
 
 #[cfg(test)]

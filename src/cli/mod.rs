@@ -10,6 +10,7 @@
 mod analyze;
 mod apply;
 mod client;
+mod content;
 mod decide;
 mod demo;
 mod evidence;
@@ -19,6 +20,7 @@ mod figures;
 mod openapi;
 mod options;
 mod output;
+mod paint;
 mod plan;
 mod plot;
 mod preflight;
@@ -81,7 +83,7 @@ enum Command {
     Apply(apply::Apply),
     Analyze(analyze::Analyze),
     Plan(plan::Plan),
-    /// Look at how the versions of a prompt do, and import those of a git history
+    /// Register versions of prompts or import them from git, collect evidence for them, deploy them and take them back
     Prompt {
         #[command(subcommand)]
         command: prompt::PromptCommand,

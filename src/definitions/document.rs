@@ -155,7 +155,7 @@ impl Document {
 }
 
 /// The text of a file, or why it cannot be had.
-fn text_of(file: &Path) -> Result<String, Mistake> {
+pub(crate) fn text_of(file: &Path) -> Result<String, Mistake> {
     let wrong = |problem: String| Mistake::of_file(file, problem);
     let unreadable = |error: std::io::Error| wrong(format!("cannot be read: {error}"));
     let metadata = fs::metadata(file).map_err(unreadable)?;

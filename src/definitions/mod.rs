@@ -30,3 +30,4 @@ pub mod registration;
 pub mod set;
 mod walk;
 pub mod watch;
+pub mod written;
