@@ -96,7 +96,10 @@ impl Guarded {
                 known
             }
         });
-        write(&path, lines.fold(String::new(), |all, line| all + line + "\n"));
+        // Renamed over it, as whoever changes the settings of a running server does: no half of it is ever seen.
+        let next = self.house.path("serin.toml.next");
+        write(&next, lines.fold(String::new(), |all, line| all + line + "\n"));
+        std::fs::rename(next, path).unwrap();
     }
 }
 

@@ -1,4 +1,4 @@
-//! `serin prompt import-git` with the real program and real repositories, against a server that keeps what it is sent.
+//! `serin prompt import-git` with the real program and real repositories, against the real server.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -10,130 +10,32 @@ mod git;
 #[path = "support/process.rs"]
 mod process;
 
-use axum::{
-    Json, Router,
-    extract::{Path, State},
-    http::StatusCode,
-    response::{IntoResponse, Response},
-    routing::{get, post},
-};
 use git::Repo;
-use process::House;
+use process::{House, Server};
 use serde_json::{Value, json};
-use std::{
-    collections::BTreeMap,
-    net::SocketAddr,
-    sync::{Arc, Mutex},
-    thread,
-};
 
-/// The bodies of each prompt's versions, and the calls that wrote.
-#[derive(Debug, Default)]
-struct Kept {
-    prompts: BTreeMap<String, Vec<Value>>,
-    writes: Vec<String>,
-    /// Refuses texts that hold this.
-    refused: Option<&'static str>,
-}
-
-type Shelf = Arc<Mutex<Kept>>;
-
-fn problem(status: StatusCode, code: &str) -> Response {
-    let body =
-        json!({"title": "refused", "detail": "this one is refused", "code": code, "status": status.as_u16()});
-    (status, Json(body)).into_response()
-}
-
-async fn versions(State(shelf): State<Shelf>, Path(name): Path<String>) -> Response {
-    match shelf.lock().unwrap().prompts.get(&name) {
-        Some(versions) => Json(json!({"name": name, "versions": versions})).into_response(),
-        None => problem(StatusCode::NOT_FOUND, "PROMPT_NOT_FOUND"),
-    }
-}
-
-async fn create(State(shelf): State<Shelf>, Json(body): Json<Value>) -> Response {
-    let name = body["name"].as_str().unwrap().to_owned();
-    keep(&shelf, "POST", name, body)
-}
-
-async fn add(State(shelf): State<Shelf>, Path(name): Path<String>, Json(body): Json<Value>) -> Response {
-    keep(&shelf, "PUT", name, body)
-}
-
-fn keep(shelf: &Shelf, method: &str, name: String, mut body: Value) -> Response {
-    let mut kept = shelf.lock().unwrap();
-    if kept
-        .refused
-        .is_some_and(|text| body["prompt"].as_str().unwrap().contains(text))
-    {
-        return problem(StatusCode::CONFLICT, "VERSION_IMMUTABLE");
-    }
-    kept.writes.push(format!("{method} {name}"));
-    let versions = kept.prompts.entry(name).or_default();
-    let labels = body["labels"].as_array().unwrap().clone();
-    for version in versions.iter_mut() {
-        version["labels"]
-            .as_array_mut()
-            .unwrap()
-            .retain(|label| !labels.contains(label));
-    }
-    if let Some(known) = versions
-        .iter_mut()
-        .find(|known| known["source"] == body["source"])
-    {
-        known["labels"].as_array_mut().unwrap().extend(labels);
-        return Json(json!({"created": false})).into_response();
-    }
-    let number = versions.len() + 1;
-    body["version"] = json!(number);
-    versions.push(body);
-    (
-        StatusCode::CREATED,
-        Json(json!({"created": true, "version": number})),
-    )
-        .into_response()
-}
-
-/// A repository, and a server that lives as long as the test.
+/// A repository, and a server that has none of its prompts.
 struct Import {
     house: House,
     repo: Repo,
-    shelf: Shelf,
-    server: SocketAddr,
+    server: Server,
 }
 
 impl Import {
     fn new() -> Self {
-        let shelf = Shelf::default();
-        let routes = Router::new()
-            .route("/api/v1/prompts", post(create))
-            .route("/api/v1/prompts/{*name}", get(versions).put(add))
-            .with_state(Arc::clone(&shelf));
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        listener.set_nonblocking(true).unwrap();
-        let server = listener.local_addr().unwrap();
-        thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build()
-                .unwrap();
-            runtime.block_on(async {
-                let listener = tokio::net::TcpListener::from_std(listener).unwrap();
-                axum::serve(listener, routes).await.unwrap();
-            });
-        });
+        let house = House::new();
+        let server = house.start();
         Self {
-            house: House::new(),
-            repo: Repo::new(),
-            shelf,
             server,
+            house,
+            repo: Repo::new(),
         }
     }
 
     /// Exit code, standard output and standard error.
     fn run(&self, more: &[&str]) -> (i32, String, String) {
         let repo = self.repo.path().display().to_string();
-        let url = format!("http://{}", self.server);
+        let url = format!("http://{}", self.server.control);
         let arguments = [&["prompt", "import-git", &repo, "--url", &url], more].concat();
         let output = self.house.command(&arguments).output().unwrap();
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
@@ -150,16 +52,39 @@ impl Import {
         out
     }
 
-    fn writes(&self) -> Vec<String> {
-        std::mem::take(&mut self.shelf.lock().unwrap().writes)
+    /// How many versions were registered and labels moved so far.
+    fn writes(&self) -> [usize; 2] {
+        ["prompt_registered", "prompt_labelled"].map(|kind| self.server.events(kind).len())
     }
 
-    /// The text of each version, and its labels.
+    /// The text of each version, and the branches' labels on it.
     fn versions(&self, prompt: &str) -> Vec<(String, String)> {
-        let kept = self.shelf.lock().unwrap();
-        let text = |version: &Value| version["prompt"].as_str().unwrap().to_owned();
-        let of = |version: &Value| (text(version), version["labels"].to_string());
-        kept.prompts[prompt].iter().map(of).collect()
+        let mut control = self.server.control();
+        let address = format!(
+            "/api/v1/prompts/{}",
+            prompt.replace('/', "%2F").replace(' ', "%20")
+        );
+        let listed = control.get_json(&address);
+        let versions = listed["versions"].as_array().unwrap().clone();
+        let mut found: Vec<(u64, String, String)> = Vec::new();
+        for version in versions {
+            let number = version["version"].as_u64().unwrap();
+            let text = control.get_json(&format!("{address}?version={number}"))["prompt"].clone();
+            let labels = version["labels"].as_array().unwrap().iter();
+            let mut labels: Vec<&str> = labels.filter_map(Value::as_str).collect();
+            labels.retain(|label| label.starts_with("branch-"));
+            labels.sort_unstable();
+            found.push((
+                number,
+                text.as_str().unwrap().to_owned(),
+                json!(labels).to_string(),
+            ));
+        }
+        found.sort();
+        found
+            .into_iter()
+            .map(|(_, text, labels)| (text, labels))
+            .collect()
     }
 }
 
@@ -184,21 +109,15 @@ fn an_import_registers_each_commit_once_and_follows_the_branches() {
         ),
         "{planned}"
     );
-    assert_eq!(import.writes(), [""; 0]);
+    let [registered, labelled] = import.writes();
+    assert_eq!(labelled, 0);
 
     let done = import.good(&[]);
     assert!(
         done.ends_with("\ndone: 3 versions registered, 0 registered earlier got labels\n"),
         "{done}"
     );
-    assert_eq!(
-        import.writes(),
-        [
-            "POST support/first reply",
-            "PUT support/first reply",
-            "PUT support/first reply"
-        ]
-    );
+    assert_eq!(import.writes(), [registered + 3, 2]);
     assert_eq!(
         import.versions("support/first reply"),
         pairs(&[
@@ -213,7 +132,7 @@ fn an_import_registers_each_commit_once_and_follows_the_branches() {
         again.ends_with("= 3 registered already\n\nnothing to do\n"),
         "{again}"
     );
-    assert_eq!(import.writes(), [""; 0]);
+    assert_eq!(import.writes(), [registered + 3, 2]);
 
     // A fast-forward makes no version: the branch's one is main's now.
     repo.git(&["merge", "-q", "--ff-only", "feature/warm"]);
@@ -230,17 +149,28 @@ fn an_import_registers_each_commit_once_and_follows_the_branches() {
         ])
     );
     repo.commit_file("config/prompts/support/first reply.md", "three", "third");
-    import.writes();
     let later: Value = serde_json::from_str(&import.good(&["--json"])).unwrap();
-    assert_eq!(import.writes(), ["PUT support/first reply"]);
+    assert_eq!(import.writes()[0], registered + 4);
     assert_eq!(
         (&later["done"], &later["registered_already"]),
         (&json!(1), &json!(3))
     );
+    let answer = &later["steps"][0]["answer"];
     assert_eq!(
-        later["steps"][0]["answer"],
-        json!({"created": true, "version": 4})
+        (&answer["created"], &answer["version"]),
+        (&json!(true), &json!(4))
     );
+    // Who wrote it, when and where is kept with the version.
+    let kept = import
+        .server
+        .control()
+        .get_json("/api/v1/prompts/support%2Ffirst%20reply");
+    assert_eq!(
+        kept["source"]["git_commit"], later["steps"][0]["commit"],
+        "{kept:#}"
+    );
+    assert_eq!(kept["source"]["path"], "config/prompts/support/first reply.md");
+    assert_eq!(kept["commit_message"], "third");
     assert_eq!(later["steps"][0]["labels"], json!(["branch-main"]));
     assert_eq!(later["steps"][0]["commit"], repo.git(&["rev-parse", "HEAD"]));
 }
@@ -248,6 +178,7 @@ fn an_import_registers_each_commit_once_and_follows_the_branches() {
 #[test]
 fn mistakes_end_an_import_before_it_begins_unless_they_are_to_be_skipped() {
     let import = Import::new();
+    let before = import.writes();
     import.repo.commit_file("p/a.md", "good", "good");
     let bad = import.repo.commit_file("p/a.md", b"b\xe4d", "bad");
     import.repo.commit_file("p/a.md", "mended", "mended");
@@ -261,7 +192,7 @@ fn mistakes_end_an_import_before_it_begins_unless_they_are_to_be_skipped() {
     let (code, out, _) = import.run(&["--path", "p", "--json"]);
     let told: Value = serde_json::from_str(&out).unwrap();
     assert_eq!((code, &told["mistakes"][0]["line"]), (1, &json!(1)));
-    assert_eq!(import.writes(), [""; 0]);
+    assert_eq!(import.writes(), before);
     let rest = import.good(&["--path", "p", "--skip-mistakes"]);
     assert!(
         rest.contains(&format!("\nleft out: {}:p/a.md:1: not valid UTF-8\n", &bad[..12])),
@@ -276,10 +207,10 @@ fn mistakes_end_an_import_before_it_begins_unless_they_are_to_be_skipped() {
 #[test]
 fn a_refused_version_ends_the_import_and_says_how_far_it_came() {
     let import = Import::new();
-    for text in ["one", "two", "three"] {
-        import.repo.commit_file("p/a.md", text, text);
+    let includes = "@@@langfusePrompt:name=greeting|label=tone@@@";
+    for text in ["one", includes, "three"] {
+        import.repo.commit_file("p/a.md", text, "a change");
     }
-    import.shelf.lock().unwrap().refused = Some("two");
     let (code, out, errors) = import.run(&["--path", "p"]);
     assert_eq!(code, 1);
     assert!(
@@ -287,18 +218,22 @@ fn a_refused_version_ends_the_import_and_says_how_far_it_came() {
         "{out}"
     );
     assert!(
-        errors.contains("was not taken: this one is refused (VERSION_IMMUTABLE)"),
+        errors.contains("was not taken: ") && errors.contains("COMPOSITION_REFUSED"),
         "{errors}"
     );
     assert!(
         errors.contains("1 of 3 steps are done and stay; run the same command again"),
         "{errors}"
     );
-    import.shelf.lock().unwrap().refused = None;
+    let labelled = json!({"label": "tone", "version": 1});
+    import
+        .server
+        .control()
+        .ok("/api/v1/prompts/greeting/labels", &labelled);
     let (code, _, _) = import.run(&["--path", "p"]);
     assert_eq!(code, 0);
     let texts: Vec<String> = import.versions("a").into_iter().map(|(text, _)| text).collect();
-    assert_eq!(texts, ["one", "two", "three"]);
+    assert_eq!(texts, ["one", includes, "three"]);
 }
 
 #[test]
