@@ -290,12 +290,12 @@ fn what_cannot_be_answered_is_refused() {
     control()
         .get("/api/v1/prompts/%ff/performance")
         .check_problem(400, "BAD_ADDRESS");
+    // What is no call after a name is a part of one.
     for path in [
-        "/api/v1/prompts/quiet",
         "/api/v1/prompts/quiet/nothing",
         "/api/v1/prompts/quiet%2Fperformance",
     ] {
-        control().get(path).check_problem(404, "NOT_FOUND");
+        control().get(path).check_problem(404, "PROMPT_NOT_FOUND");
     }
     let wrong = control().post(PATH, &json!({}));
     wrong.check_problem(405, "METHOD_NOT_ALLOWED");

@@ -232,7 +232,10 @@ fn from_a_file_to_users_and_back() {
     let refused = desk.refused(&second);
     has(
         &refused,
-        &["\n  variable_added (tone): ", ": --accept variable_added:tone\n"],
+        &[
+            "\n  variable_added (tone): ",
+            ": --accept 'variable_added:tone'\n",
+        ],
     );
     assert!(!refused.contains("review_missing"), "{refused}");
     let accepting = [&second[..], &["--accept", "variable_added:tone"]].concat();
