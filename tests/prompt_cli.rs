@@ -217,6 +217,12 @@ fn from_a_file_to_users_and_back() {
         &String::from_utf8(output.stdout).unwrap(),
         &["registered support/first reply 1.1.0 (version 2) (revision "],
     );
+    let shown = desk.json(&["show", name]);
+    assert_eq!(
+        shown["tags"],
+        json!(["support"]),
+        "who says nothing of tags takes none away"
+    );
     desk.good(&["evaluate", name, "--version", "2", "--cmd", cmd]);
     for (kind, reviewer) in [("product", "ann"), ("technical", "cy")] {
         assert_eq!(review("2", kind, reviewer).code, 0);

@@ -30,6 +30,8 @@ pub struct Registration {
     pub name: PromptName,
     /// The version.
     pub draft: PromptDraft,
+    /// Whether the body says nothing of tags: they belong to the name, so those it has stay.
+    pub keeps_tags: bool,
     /// Each once, environments included.
     pub labels: Vec<LabelName>,
     /// The warnings that are accepted where a label deploys it.
@@ -70,6 +72,7 @@ pub fn registration_from_json(
         Some(name) if all.is_empty() => Ok(Registration {
             name,
             draft,
+            keeps_tags: body.get("tags").is_none(),
             labels,
             accept,
             reason,
@@ -196,6 +199,7 @@ mod tests {
             (read.name.as_str(), read.reason.as_str(), read.labels.len()),
             ("a/b c", "why", 1)
         );
+        assert!(read.keeps_tags);
         assert_eq!(read.draft.prompt.placeholders().collect::<Vec<_>>(), ["past"]);
         let source = serde_json::to_value(&read.draft.source).unwrap();
         let expected =

@@ -137,7 +137,7 @@ fn next(code: &str, subject: Subject<'_>) -> Option<String> {
 
 /// A word as a shell takes it.
 pub(super) fn shell(word: &str) -> String {
-    let bare = |c: char| c.is_ascii_alphanumeric() || "-._/<>".contains(c);
+    let bare = |c: char| c.is_ascii_alphanumeric() || "-._/".contains(c);
     if word.chars().all(bare) {
         word.to_owned()
     } else {

@@ -30,7 +30,8 @@ use std::{
 /// Register a version of a prompt; the first one makes the prompt
 ///
 /// The file has the form of those in `config/prompts` (TOML, or JSON with the same keys), or it is the text itself (.md,
-/// .txt). A file named after a version, such as 1.1.0.toml, has that semver. The same content again changes nothing.
+/// .txt), which has no config. A file named after a version, such as 1.1.0.toml, has that semver. The same content again
+/// changes nothing.
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Register {
     #[command(flatten)]
@@ -52,7 +53,7 @@ pub(in crate::cli) struct Register {
     /// Who wrote it, and so does not review it [default: the file's]
     #[arg(long, value_name = "NAME")]
     author: Option<String>,
-    /// A tag of the prompt, as often as needed; they replace the earlier ones [default: the file's]
+    /// A tag of the prompt, as often as needed; they replace the earlier ones [default: the file's, else those it has]
     #[arg(long = "tag", value_name = "TAG")]
     tags: Vec<String>,
     /// A label to move to it, as often as needed, besides the file's; an environment is deployed to, through its gate
@@ -161,7 +162,7 @@ impl Register {
         if let Some(reason) = &self.reason {
             body["reason"] = json!(reason);
         }
-        // Tags replace those of the name, so a file that has none must not take them away.
+        // Tags that are given replace those of the name, so a file without any says nothing of them.
         if draft.tags.is_empty()
             && let Some(body) = body.as_object_mut()
         {

@@ -95,8 +95,9 @@ pub(in super::super) async fn create(
 
 /// Register the next version of a prompt
 ///
-/// The same body; `name` may be left out. Content that the newest version has, or the version of the same `semver`, is
-/// that version again, and only its labels change. Labels that replace what users get need an operator.
+/// The same body; `name` may be left out, and without `tags` the prompt keeps those it has. Content that the newest
+/// version has, or the version of the same `semver`, is that version again, and only its labels change. Labels that
+/// replace what users get need an operator.
 #[utoipa::path(put, path = "/api/v1/prompts/{name}", operation_id = "register_prompt", tag = "prompts",
     params(("name" = String, Path, description = "The prompt; slashes may be written as they are")),
     request_body(content = Object, description = "The version"), responses(
@@ -194,9 +195,13 @@ fn commands(registration: &Registration, catalog: &Catalog, environment: &Enviro
     let commands: Vec<Command> = commands.collect();
     environments.insert(environment.clone());
     environments.extend(ENVIRONMENTS.iter().filter_map(|name| Environment::new(name).ok()));
+    let mut draft = registration.draft.clone();
+    if let Some(prompt) = prompt.filter(|_| registration.keeps_tags) {
+        draft.tags.clone_from(&prompt.tags);
+    }
     let register = Command::RegisterPrompt {
         name: name.clone(),
-        draft: Box::new(registration.draft.clone()),
+        draft: Box::new(draft),
         environments: environments.into_iter().collect(),
     };
     std::iter::once(register).chain(commands).collect()
