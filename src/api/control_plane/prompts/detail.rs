@@ -32,7 +32,7 @@ enum ResolvedView {
         digest: String,
         /// What a model sees; absent where nothing is included.
         #[serde(skip_serializing_if = "Option::is_none")]
-        #[schema(value_type = Option<Object>)]
+        #[schema(value_type = Option<Value>)]
         prompt: Option<PromptContent>,
         /// Who includes whom; absent where nothing is included.
         #[serde(skip_serializing_if = "Option::is_none")]
@@ -134,11 +134,11 @@ pub(super) struct PromptDetail {
     #[serde(flatten)]
     version: VersionName,
     /// As it was registered: text, or a list of messages.
-    #[schema(value_type = Object)]
+    #[schema(value_type = Value)]
     prompt: PromptContent,
     #[schema(value_type = Object)]
     config: Config,
-    #[schema(value_type = Object)]
+    /// Text, or an object.
     limitations: Value,
     category: Option<String>,
     /// Of the prompt.

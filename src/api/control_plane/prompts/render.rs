@@ -43,7 +43,7 @@ pub(in super::super) struct Shown {
     #[serde(flatten)]
     version: VersionName,
     /// What is missing stands in it as it was written.
-    #[schema(value_type = Object)]
+    #[schema(value_type = Value)]
     prompt: PromptContent,
     /// Variables and placeholders without a value.
     missing: Vec<String>,
@@ -64,11 +64,10 @@ struct Filling {
     version: Option<String>,
     label: Option<String>,
     /// Text by variable.
-    #[schema(value_type = HashMap<String, String>)]
-    variables: BTreeMap<String, String>,
+    variables: Option<BTreeMap<String, String>>,
     /// Messages by placeholder.
-    #[schema(value_type = HashMap<String, Vec<Object>>)]
-    placeholders: BTreeMap<String, Vec<ChatMessage>>,
+    #[schema(value_type = Option<HashMap<String, Vec<Object>>>)]
+    placeholders: Option<BTreeMap<String, Vec<ChatMessage>>>,
 }
 
 /// Put values into a version
