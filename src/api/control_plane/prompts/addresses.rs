@@ -4,7 +4,7 @@
 //! segments: so before anything is routed, the name becomes one segment. Where a name could also be the beginning of a
 //! call, it is the call: whoever means the name writes its slashes as `%2F`.
 
-use super::super::unreadable_address;
+use super::super::{Segment, Shared, change::Change, segment, unreadable_address};
 use crate::{
     api::problem::Problem,
     control_plane::{SubmitError, View, decide::find_version},
@@ -14,11 +14,12 @@ use crate::{
     },
 };
 use axum::{
-    extract::{Path, rejection::PathRejection},
+    extract::{Path, Request, rejection::PathRejection},
     http::{Uri, uri::PathAndQuery},
 };
 use hyper::StatusCode;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use serde_json::{Map, Value};
 use std::sync::Arc;
 
 /// What every address here begins with.
@@ -94,6 +95,20 @@ pub(in super::super) fn existing(view: &View, name: &str) -> Result<Arc<Prompt>,
         let detail = format!("prompt `{name}` does not exist");
         Problem::new(StatusCode::NOT_FOUND, "PROMPT_NOT_FOUND", detail)
     })
+}
+
+/// Takes apart a change of a prompt that is there: its name, what comes along with the change, and the body.
+pub(super) async fn asked_of_prompt(
+    shared: &Shared,
+    name: Segment,
+    request: Request,
+) -> Result<(PromptName, Change, Option<Map<String, Value>>), Problem> {
+    let name = existing(&shared.state.plane.view(), &segment(name)?)?
+        .name
+        .clone();
+    let (change, body) = Change::read(request).await?;
+    change.is_based_on_nothing()?;
+    Ok((name, change, body))
 }
 
 /// A name and a version in an address, percent-decoded.

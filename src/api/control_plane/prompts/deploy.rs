@@ -4,11 +4,11 @@ use super::{
     super::{
         Segment, Shared, blocking,
         body::{members, required},
-        change::{Change, marked},
+        change::marked,
         json,
         refusal::reason_required,
-        segment,
     },
+    addresses::asked_of_prompt,
     existing,
     view::VersionName,
 };
@@ -108,11 +108,7 @@ pub(in super::super) async fn deploy(
     name: Segment,
     request: Request,
 ) -> Result<Response, Problem> {
-    let name = existing(&shared.state.plane.view(), &segment(name)?)?
-        .name
-        .clone();
-    let (change, body) = Change::read(request).await?;
-    change.is_based_on_nothing()?;
+    let (name, change, body) = asked_of_prompt(&shared, name, request).await?;
     let (version, environment, accept, reason) = members(required(body, "`version`")?, |root| {
         let version = root.required("version", "the version to serve, by semver or by number");
         let version = version.and_then(|field| field.version());
@@ -152,11 +148,7 @@ pub(in super::super) async fn roll_back(
     name: Segment,
     request: Request,
 ) -> Result<Response, Problem> {
-    let name = existing(&shared.state.plane.view(), &segment(name)?)?
-        .name
-        .clone();
-    let (change, body) = Change::read(request).await?;
-    change.is_based_on_nothing()?;
+    let (name, change, body) = asked_of_prompt(&shared, name, request).await?;
     let (environment, target, reason) = members(body.unwrap_or_default(), |root| {
         let environment = environment(root, &shared);
         let target = root.optional("target_version").map(|field| field.version());

@@ -4,9 +4,10 @@ use super::{
     super::{
         Segment, Shared, blocking,
         body::{members, required},
-        change::{Change, marked},
-        json, segment,
+        change::marked,
+        json,
     },
+    addresses::asked_of_prompt,
     existing,
 };
 use crate::{
@@ -65,11 +66,7 @@ pub(in super::super) async fn label(
     name: Segment,
     request: Request,
 ) -> Result<Response, Problem> {
-    let name = existing(&shared.state.plane.view(), &segment(name)?)?
-        .name
-        .clone();
-    let (change, asked) = Change::read(request).await?;
-    change.is_based_on_nothing()?;
+    let (name, change, asked) = asked_of_prompt(&shared, name, request).await?;
     let asked = required(asked, "`label` and `version`")?;
     // Only null takes a label away: a forgotten key must not.
     let takes_away = asked.get("version").is_some_and(serde_json::Value::is_null);
@@ -141,11 +138,7 @@ pub(in super::super) async fn tag(
     name: Segment,
     request: Request,
 ) -> Result<Response, Problem> {
-    let name = existing(&shared.state.plane.view(), &segment(name)?)?
-        .name
-        .clone();
-    let (change, asked) = Change::read(request).await?;
-    change.is_based_on_nothing()?;
+    let (name, change, asked) = asked_of_prompt(&shared, name, request).await?;
     let (words, reason) = members(required(asked, "`tags`")?, |root| {
         root.required("tags", "all tags of the prompt, as a list")?;
         Some((tags(root), reason(root)))
