@@ -29,7 +29,7 @@ use compile::{Unroutable, compile};
 use decide::decide;
 use parking_lot::Mutex;
 use std::{borrow::Cow, collections::BTreeSet, sync::Arc};
-use submission::{Halted, Unappended, new_request, permitted, replayed};
+use submission::{Halted, new_request, permitted, replayed};
 use tokio::sync::broadcast;
 
 /// Events a slow listener may lag behind before it misses some.
@@ -187,7 +187,7 @@ impl ControlPlane {
         let appended = if command.is_urgent() {
             check(&self.view().catalog).and_then(|()| {
                 self.put_in_force(&mut writer, origin, command)
-                    .map_err(Unappended::Refused)
+                    .map_err(Halted::Refused)
             })
         } else {
             self.catch_up(&mut writer);
@@ -199,13 +199,13 @@ impl ControlPlane {
         };
         match appended {
             Ok(submitted) => Ok(submitted),
-            Err(Unappended::Done(done)) => Ok(replayed(&*writer.log, &done)?),
-            Err(Unappended::Refused(error)) => Err(error),
-            Err(Unappended::Set(SubmitAllError::Rejected(mut refused))) => match refused.pop() {
+            Err(Halted::Done(done)) => Ok(replayed(&*writer.log, &done)?),
+            Err(Halted::Refused(error)) => Err(error),
+            Err(Halted::Failed(SubmitAllError::Rejected(mut refused))) => match refused.pop() {
                 Some(refused) => Err(refused.rejection.into()),
                 None => Ok(Submitted::now(writer.recorded.revision, Vec::new())),
             },
-            Err(Unappended::Set(SubmitAllError::Store(error))) => Err(error.into()),
+            Err(Halted::Failed(SubmitAllError::Store(error))) => Err(error.into()),
         }
     }
 
@@ -270,7 +270,7 @@ impl ControlPlane {
         let now = self.clock.now();
         let appended = self.append(&mut writer, |catalog| {
             new_request(catalog, origin, now)?;
-            let commands = commands(catalog).map_err(Halted::Refused)?;
+            let commands = commands(catalog).map_err(Halted::Failed)?;
             let commands = commands.into_iter().map(|command| (origin.clone(), command));
             Ok(Cow::Owned(commands.collect()))
         });
@@ -278,8 +278,8 @@ impl ControlPlane {
             Halted::Done(done) => {
                 replayed(&*writer.log, &done).map_err(|error| SubmitError::from(error).into())
             }
-            Halted::KeyReused(error) => Err(error.into()),
-            Halted::Refused(error) => Err(error),
+            Halted::Refused(error) => Err(error.into()),
+            Halted::Failed(error) => Err(error),
         })
     }
 

@@ -84,17 +84,19 @@ pub enum SubmitAllError {
     Store(StoreError),
 }
 
-/// Why a command by itself was not appended.
-pub(super) enum Unappended {
+/// Why nothing was appended.
+pub(super) enum Halted<E> {
     /// It was done before.
     Done(Done),
+    /// Refused before anything was decided.
     Refused(SubmitError),
-    Set(SubmitAllError),
+    /// Whoever makes the commands refused, or the control plane did.
+    Failed(E),
 }
 
-impl From<SubmitAllError> for Unappended {
+impl<E: From<SubmitAllError>> From<SubmitAllError> for Halted<E> {
     fn from(error: SubmitAllError) -> Self {
-        Self::Set(error)
+        Self::Failed(error.into())
     }
 }
 
@@ -105,13 +107,9 @@ pub(super) fn permitted(
     command: &Command,
     based_on: Option<Revision>,
     now: Timestamp,
-) -> Result<(), Unappended> {
+) -> Result<(), Halted<SubmitAllError>> {
     // First of all: after the first time the experiment is at another revision, by that very request.
-    match done_before(catalog, origin, now) {
-        Ok(None) => {}
-        Ok(Some(done)) => return Err(Unappended::Done(done.clone())),
-        Err(reused) => return Err(Unappended::Refused(reused)),
-    }
+    new_request(catalog, origin, now)?;
     let (Some(based_on), Some(id)) = (based_on, command.experiment()) else {
         return Ok(());
     };
@@ -119,26 +117,11 @@ pub(super) fn permitted(
     if present == Some(based_on) {
         return Ok(());
     }
-    Err(Unappended::Refused(SubmitError::Stale {
+    Err(Halted::Refused(SubmitError::Stale {
         id: id.clone(),
         present,
         based_on,
     }))
-}
-
-/// Why the commands of a request were not appended.
-pub(super) enum Halted<E> {
-    /// It was done before.
-    Done(Done),
-    KeyReused(SubmitError),
-    /// Whoever makes the commands refused, or the control plane did.
-    Refused(E),
-}
-
-impl<E: From<SubmitAllError>> From<SubmitAllError> for Halted<E> {
-    fn from(error: SubmitAllError) -> Self {
-        Self::Refused(error.into())
-    }
 }
 
 /// Whether a request was not done before.
@@ -146,7 +129,7 @@ pub(super) fn new_request<E>(catalog: &Catalog, origin: &Origin, now: Timestamp)
     match done_before(catalog, origin, now) {
         Ok(None) => Ok(()),
         Ok(Some(done)) => Err(Halted::Done(done.clone())),
-        Err(reused) => Err(Halted::KeyReused(reused)),
+        Err(reused) => Err(Halted::Refused(reused)),
     }
 }
 

@@ -18,11 +18,7 @@ use crate::{
         reconcile::Reconciliation,
         set::{AppliedSet, set_from_json},
     },
-    domain::{
-        event::{Event, Recorded},
-        id::Revision,
-        token::Role,
-    },
+    domain::{event::Recorded, id::Revision, token::Role},
     preflight::Preflight,
 };
 use axum::{
@@ -99,10 +95,15 @@ fn submit(
     let before = state.plane.view();
     let reconciliation = Reconciliation::new(&before.catalog, &definitions, &state.environment);
     let refused = |mistakes: Mistakes| invalid_set(&mistakes);
-    let rehearsed = rehearse(&before.catalog, &reconciliation.commands, state.clock.now())
-        .map_err(|all| refused(reconciliation.mistakes(&all)))?;
-    if change.role() < Role::Operator && rehearsed.iter().any(redeploys) {
-        let detail = "the set moves a label, which gives users another version";
+    let rehearsed = if dry_run || change.role() < Role::Operator {
+        rehearse(&before.catalog, &reconciliation.commands, state.clock.now())
+            .map_err(|all| refused(reconciliation.mistakes(&all)))?
+    } else {
+        Vec::new()
+    };
+    let replaces = |entry: &Recorded| before.catalog.is_replaced_by(&entry.event);
+    if change.role() < Role::Operator && rehearsed.iter().any(replaces) {
+        let detail = "the set moves a label, which gives users another text";
         return Err(forbidden(change.actor(), change.role(), Role::Operator, detail));
     }
     let (entries, log_revision) = if dry_run {
@@ -129,9 +130,4 @@ fn submit(
         preflight: Vec::new(),
     };
     Ok((applied, after))
-}
-
-/// Whether users get another version by it without an experiment that compared the two.
-fn redeploys(entry: &Recorded) -> bool {
-    matches!(&entry.event, Event::PromptDeployed { previous: Some(previous), version, .. } if previous != version)
 }

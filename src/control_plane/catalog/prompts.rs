@@ -115,6 +115,30 @@ impl Catalog {
         })
     }
 
+    /// Whether an event that is decided on this catalog gives the users of an environment another text than they have.
+    #[must_use]
+    pub fn is_replaced_by(&self, event: &Event) -> bool {
+        let Event::PromptDeployed {
+            prompt,
+            environment,
+            version,
+            basis,
+            ..
+        } = event
+        else {
+            return false;
+        };
+        let prompt = self.prompts.get(prompt);
+        let served = prompt.and_then(|prompt| prompt.deployment(environment));
+        served.is_some_and(|served| {
+            served.version != *version
+                || basis
+                    .digest
+                    .as_ref()
+                    .is_some_and(|digest| *digest != served.digest)
+        })
+    }
+
     /// What a deployment serves.
     ///
     /// # Errors

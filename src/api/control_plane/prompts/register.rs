@@ -226,15 +226,7 @@ fn may_redeploy(
         .iter()
         .map(|command| (origin.clone(), command.clone()))
         .collect();
-    let replaces = |entry: &Recorded| {
-        matches!(
-            &entry.event,
-            Event::PromptDeployed {
-                previous: Some(_),
-                ..
-            }
-        )
-    };
+    let replaces = |entry: &Recorded| catalog.is_replaced_by(&entry.event);
     // What is refused by itself is told by the one that decides.
     match rehearse(catalog, &commands, now) {
         Ok(entries) if entries.iter().any(replaces) => {
